@@ -1,0 +1,225 @@
+"""Flags as frozen dataclasses: what an experiment may be told.
+
+Every experiment has a frozen dataclass `Config`; each field made by `flag` is
+one command-line flag, and a field that is itself such a dataclass (`Training`,
+`Data`) contributes its own fields. No JAX is imported here, so that `--help`
+and flag errors answer at once.
+
+The rule that makes sweeps work: an `int`, `str` or `bool` shapes the compiled
+program; a `float` is traced through it, and may be given as a list that is then
+swept. So never branch in Python on a float.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+def flag(
+  default: Any,
+  help: str,
+  *,
+  choices: Sequence[str] | None = None,
+  low: float | None = None,
+  high: float | None = None,
+) -> Any:
+  """Declares one field of a Config as a command-line flag.
+
+  Args:
+    default: value when the flag is not given; its type is the flag's type.
+    help: one sentence on the meaning, with units.
+    choices: the only strings allowed, or None.
+    low: smallest number allowed, or None.
+    high: largest number allowed, or None.
+
+  Returns:
+    A `dataclasses.field` carrying these as metadata.
+  """
+  return dataclasses.field(
+    default=default,
+    metadata={'help': help, 'choices': choices, 'low': low, 'high': high},
+  )
+
+
+OPTIMIZERS = (
+  'sgd',
+  'momentum',
+  'nesterov',
+  'adam',
+  'adamw',
+  'rmsprop',
+  'adagrad',
+  'adadelta',
+  'lion',
+  'lamb',
+)
+NETWORKS = ('auto', 'convnet', 'lecture_convnet', 'mlp')
+SCHEDULES = ('constant', 'cosine', 'linear', 'step')
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+  """How the parameters are found: the flags every experiment shares."""
+
+  epochs: int = flag(20, 'passes over the training split', low=1)
+  optimizer: str = flag('adam', 'update rule', choices=OPTIMIZERS)
+  learning_rate: float = flag(1e-3, 'size of a step', low=0)
+  momentum: float = flag(
+    0.9, 'decay of past gradients (momentum, nesterov)', low=0, high=1
+  )
+  schedule: str = flag(
+    'constant', 'how the learning rate falls over the run', choices=SCHEDULES
+  )
+  warmup: float = flag(
+    0.0, 'share of the run over which the rate rises from 0', low=0, high=1
+  )
+  weight_decay: float = flag(
+    0.0, 'decoupled decay of the weights (a share per unit rate)', low=0
+  )
+  l2: float = flag(0.0, 'penalty l2 * sum of squared weights', low=0)
+  l1: float = flag(0.0, 'penalty l1 * sum of absolute weights', low=0)
+  clip: float = flag(
+    math.inf, 'largest global norm of a gradient', low=0, high=math.inf
+  )
+  patience: int = flag(
+    0,
+    'stop after this many epochs without a better validation; 0: never',
+    low=0,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """What is learned from: the flags every experiment shares."""
+
+  dataset: str = flag(
+    'digits',
+    'embedded (digits, diabetes, line, surface), a TFDS name, folder:PATH, '
+    'npz:PATH or csv:PATH',
+  )
+  data_dir: str = flag('', "where TFDS finds its sets; '' is TFDS's own place")
+  target: str = flag('', 'csv: the column to predict')
+  validation: int = flag(
+    10,
+    'per cent of the training examples held out for validation',
+    low=1,
+    high=50,
+  )
+  split: str = flag(
+    'examples',
+    'what is held out for testing: examples of every class, or whole classes '
+    '(the second half of them)',
+    choices=('examples', 'classes'),
+  )
+  resize: int = flag(
+    0, 'side in pixels images are resized to; 0: as they are', low=0
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """Which runs, and where they go: the flags of `launch.py` itself."""
+
+  seeds: int = flag(1, 'number of seeds, counted from --seed', low=1)
+  seed: int = flag(0, 'first seed', low=0, high=2**31 - 1)
+  sweep: str = flag(
+    'auto',
+    'runs one after another (map: each bitwise equal to a lone run) or side by '
+    'side (vmap); auto: map on a CPU, vmap on an accelerator',
+    choices=('auto', 'map', 'vmap'),
+  )
+  mode: str = flag(
+    'train',
+    'train, or evaluate the checkpoint in --workdir once more',
+    choices=('train', 'evaluate'),
+  )
+  workdir: str = flag(
+    '', "folder of the run; '' is results/<experiment>/<UTC time>"
+  )
+
+
+def flatten(config: Any) -> dict[str, Any]:
+  """Lists every flag of a config by name, nested dataclasses included.
+
+  Args:
+    config: an instance of a dataclass of flags.
+
+  Returns:
+    Name -> value, in the order of declaration.
+  """
+  values: dict[str, Any] = {}
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if dataclasses.is_dataclass(value):
+      values |= flatten(value)
+    else:
+      values[field.name] = value
+  return values
+
+
+def replace(config: Any, values: dict[str, Any]) -> Any:
+  """Returns the config with the named flags replaced, nested ones included.
+
+  Args:
+    config: an instance of a dataclass of flags.
+    values: name -> new value; names that no field has are ignored.
+
+  Returns:
+    A new instance.
+  """
+  changes = {}
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if dataclasses.is_dataclass(value):
+      changes[field.name] = replace(value, values)
+    elif field.name in values:
+      changes[field.name] = values[field.name]
+  return dataclasses.replace(config, **changes)
+
+
+def fields(config: Any) -> list[dataclasses.Field]:
+  """Lists the dataclass fields behind `flatten`, in the same order.
+
+  Args:
+    config: an instance of a dataclass of flags.
+
+  Returns:
+    One `dataclasses.Field` per flag.
+  """
+  found: list[dataclasses.Field] = []
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    found += fields(value) if dataclasses.is_dataclass(value) else [field]
+  return found
+
+
+class UsageError(Exception):
+  """A flag's value cannot work; the message is one line with value and fix."""
+
+
+class DataError(Exception):
+  """What is wrong with a dataset, in one line: the value, and the fix.
+
+  Args:
+    message: the sentence; line breaks in it become spaces.
+  """
+
+  def __init__(self, message: str):
+    super().__init__(' '.join(message.split()))
+
+
+def absent(value: Any) -> bool:
+  """Tells whether a float flag switches its term off for every run.
+
+  Floats are traced, so code must not branch on them; but a penalty, rate or
+  decay of exactly 0, or a bound of exactly infinity, in every run of a sweep
+  stays a plain Python float, and the term can be left out of the program.
+
+  Args:
+    value: a float field of a config, plain or traced.
+
+  Returns:
+    True for the plain numbers 0 and infinity.
+  """
+  return isinstance(value, (int, float)) and (value == 0 or math.isinf(value))

@@ -1,0 +1,166 @@
+"""Image files to `u8[N, H, W, C]`, by Pillow.
+
+Grey images have one channel, all others three (red, green, blue); transparent
+pixels are laid on white, 16-bit greys are scaled to 8, the first frame stands
+for an animation, and a camera's orientation mark is obeyed. Pixels stay uint8
+here; the training step converts them.
+"""
+
+import warnings
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from dlcore.data.dataset import Array, DataError, names, show
+
+if TYPE_CHECKING:
+  from PIL import Image
+
+ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.webp', '.ppm', '.pgm')
+MAX_PIXELS = 64_000_000
+# Pillow's names of these formats (a camera's .jpg may be MPO); no others are
+# tried, whatever a file holds.
+_FORMATS = ('PNG', 'JPEG', 'MPO', 'BMP', 'GIF', 'WEBP', 'PPM')
+EQUAL = 'three equal channels stored as one'
+
+
+def read(
+  name: str, files: Iterable[tuple[str, str | IO[bytes]]], *, resize: int
+) -> Array:
+  """Reads image files into one array.
+
+  Args:
+    name: of the set, for messages.
+    files: pairs of what to call a file in messages, and its path or stream.
+    resize: side in pixels images are resized to; 0 leaves them.
+
+  Returns:
+    `u8[N, H, W, C]`, C = 1 if every image is grey, else 3.
+
+  Raises:
+    DataError: files that are no images, too large images, different sizes
+      without `resize`.
+  """
+  from PIL import Image
+
+  rows: list[Array] = []
+  broken: list[str] = []
+  first = ''
+  with warnings.catch_warnings():
+    # What Pillow merely warns of is beyond MAX_PIXELS; the rest is about
+    # metadata that is not used.
+    warnings.simplefilter('ignore')
+    warnings.simplefilter('error', Image.DecompressionBombWarning)
+    for label, file in files:
+      try:
+        image = _decode(file)
+        if resize and image.size != (resize, resize):
+          image = image.resize((resize, resize), Image.Resampling.BILINEAR)
+        row = np.asarray(image)
+      except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(
+          f'image {show(label)} has more than {MAX_PIXELS // 10**6} million '
+          'pixels; shrink it or leave it out'
+        ) from None
+      except Exception:  # each of Pillow's decoders fails in its own way
+        broken.append(label)
+        continue
+      if rows and row.shape[:2] != rows[0].shape[:2]:
+        raise DataError(
+          f'dataset {show(name)} has images of different sizes, '
+          f'{_size(rows[0])} ({show(first, 40)}) and {_size(row)} '
+          f'({show(label, 40)}); give --resize=64'
+        )
+      first = first or label
+      rows.append(row)
+  if broken:
+    raise DataError(
+      f'dataset {show(name)} has {len(broken)} unreadable image(s): '
+      f'{names(broken, 3)}; repair or remove them'
+    )
+  if all(row.ndim == 2 for row in rows):
+    return np.stack(rows)[..., None]
+  return np.stack(
+    [row if row.ndim == 3 else np.stack([row] * 3, -1) for row in rows]
+  )
+
+
+def resize_all(x: Array, side: int) -> Array:
+  """Resizes images that are already an array.
+
+  Args:
+    x: `u8[N, H, W, C]`, any C.
+    side: of the result in pixels.
+
+  Returns:
+    `u8[N, side, side, C]`, bilinear, area-averaged when it shrinks.
+  """
+  from PIL import Image
+
+  if x.shape[1:3] == (side, side):
+    return x
+  y = np.empty((len(x), side, side, x.shape[3]), np.uint8)
+  for image, out in zip(x, y, strict=True):
+    for c in range(x.shape[3]):
+      plane = Image.fromarray(np.ascontiguousarray(image[..., c]))
+      out[..., c] = plane.resize((side, side), Image.Resampling.BILINEAR)
+  return y
+
+
+def grey(x: Array) -> bool:
+  """Says whether three channels are equal in all pixels.
+
+  Args:
+    x: `u8[N, H, W, C]`.
+
+  Returns:
+    Whether one channel would hold the same.
+  """
+  # The first image decides nearly always, without a pass over the others.
+  return x.shape[-1] == 3 and all(
+    np.array_equal(part[..., 0], part[..., c])
+    for part in (x[:1], x)
+    for c in (1, 2)
+  )
+
+
+def same_channels(x: Array, channels: int) -> Array:
+  """Brings images to 1 or 3 channels; of three equal ones, the first is kept.
+
+  Args:
+    x: `u8[N, H, W, C]`, C 1 or 3.
+    channels: 1 or 3.
+
+  Returns:
+    `u8[N, H, W, channels]`.
+  """
+  if x.shape[-1] == channels:
+    return x
+  if channels == 1:
+    return np.ascontiguousarray(x[..., :1])
+  return np.repeat(x, channels, axis=-1)
+
+
+def _decode(file: str | IO[bytes]) -> 'Image.Image':
+  from PIL import Image, ImageOps
+
+  with Image.open(file, formats=_FORMATS) as opened:
+    if opened.width * opened.height > MAX_PIXELS:
+      raise Image.DecompressionBombError
+    image = ImageOps.exif_transpose(opened)
+    image.load()
+  if image.mode in ('1', 'L'):
+    return image.convert('L')
+  if image.mode.startswith('I'):
+    wide = np.clip(np.asarray(image, np.int64), 0, 65535)
+    return Image.fromarray(np.rint(wide / 257).astype(np.uint8))
+  if image.has_transparency_data:
+    image = image.convert('RGBA')
+    white = Image.new('RGBA', image.size, 'white')
+    return Image.alpha_composite(white, image).convert('RGB')
+  return image.convert('RGB')
+
+
+def _size(row: Array) -> str:
+  return f'{row.shape[1]}x{row.shape[0]}'

@@ -1,0 +1,96 @@
+"""From the value of --dataset to a `Dataset`: one name, one source."""
+
+from dlcore.data import embedded, folder, images, npz, tables, tfds_source
+from dlcore.data.dataset import (
+  TASKS,
+  DataError,
+  Dataset,
+  Source,
+  Split,
+  check_task,
+  show,
+)
+from dlcore.data.splits import assemble
+
+LARGEST = 2048  # pixels a side, for --resize
+
+
+def load(
+  name: str,
+  *,
+  data_dir: str = '',
+  target: str = '',
+  validation: int = 10,
+  resize: int = 0,
+  task: str = 'any',
+) -> Dataset:
+  """Loads a set by name and cuts it into training, validation and test.
+
+  A set without a test split gives 20 per cent of every class to it first.
+
+  Args:
+    name: an embedded set (digits, diabetes, line, surface), folder:PATH,
+      npz:PATH, csv:PATH, or else the name of a TFDS set, `name` or
+      `name/config`.
+    data_dir: where TFDS finds its sets; '' is TFDS's own place.
+    target: the column of a csv to predict.
+    validation: per cent of the training examples held out for validation.
+    resize: side in pixels that images are resized to; 0 leaves them.
+    task: what the caller can use, 'classification', 'regression' or 'any'.
+
+  Returns:
+    The dataset, its images `u8[N, H, W, C]` or its rows `f32[N, D]`.
+
+  Raises:
+    DataError: in one line, what is wrong with the set and what to do.
+    ValueError: `validation`, `resize` or `task` is out of range.
+  """
+  if not 1 <= validation <= 50:
+    raise ValueError(f'validation: expected 1..50 per cent, got {validation}')
+  if resize < 0:
+    raise ValueError(f'resize: expected 0 or a side in pixels, got {resize}')
+  if task not in (*TASKS, 'any'):
+    raise ValueError(f'task: expected {TASKS} or any, got {task!r}')
+  if resize > LARGEST:
+    raise DataError(f'--resize={resize} is too large; at most {LARGEST}')
+  source = _read(name, data_dir, target, resize, task)
+  check_task(name, source.task, task)
+  if resize:
+    source = _resized(name, source, resize)
+  return assemble(name, source, validation=validation)
+
+
+def _read(
+  name: str, data_dir: str, target: str, resize: int, task: str
+) -> Source:
+  kind, colon, path = name.partition(':')
+  if target and kind != 'csv':
+    raise DataError(
+      f'--target={target} is for csv:PATH; dataset {show(name)} has its own'
+    )
+  if name in embedded.NAMES:
+    return embedded.read(name)
+  if colon and kind in ('folder', 'npz', 'csv'):
+    if not path:
+      raise DataError(f'dataset {show(name)} has no path; write {kind}:PATH')
+    if '\0' in path:
+      raise DataError(f'path {show(path)} holds a null character; check it')
+    if kind == 'csv':
+      return tables.read(name, path, target=target, task=task)
+    check_task(name, 'classification', task)
+    if kind == 'npz':
+      return npz.read(name, path)
+    return folder.read(name, path, resize=resize)
+  return tfds_source.read(name, data_dir=data_dir, resize=resize, task=task)
+
+
+def _resized(name: str, source: Source, side: int) -> Source:
+  def resized(part: Split) -> Split:
+    return Split(images.resize_all(part.x, side), part.y)
+
+  if source.train.x.ndim != 4:
+    raise DataError(
+      f'dataset {show(name)} has no images; leave out --resize={side}'
+    )
+  test = resized(source.test) if source.test else None
+  return source._replace(train=resized(source.train), test=test)

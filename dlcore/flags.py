@@ -1,0 +1,286 @@
+"""Dataclasses of flags to the command line and back, with absl.
+
+Nothing heavy is imported: help and errors answer at once. Every error is one
+line that names the value and the fix, raised as `config.UsageError`.
+"""
+
+import ast
+import dataclasses
+import difflib
+import importlib
+import math
+import pathlib
+import textwrap
+import types
+from typing import Any, NamedTuple
+
+from absl import flags
+
+import experiments
+from dlcore import config as configs
+from dlcore.config import UsageError
+
+
+class Settings(NamedTuple):
+  """What a command line asks for.
+
+  Attributes:
+    experiment: name of the file in `experiments/`.
+    module: that file, imported.
+    config: its Config; of a swept float, the first value.
+    run: the flags of `launch.py` itself.
+    swept: the floats given as lists, name -> values.
+    argv: the command line, flag files expanded.
+  """
+
+  experiment: str
+  module: types.ModuleType
+  config: Any
+  run: configs.Run
+  swept: dict[str, tuple[float, ...]]
+  argv: list[str]
+
+
+class Help(Exception):
+  """Asked for by --help; the message is the text."""
+
+
+def names() -> list[str]:
+  """Lists the experiments: the files of `experiments/`, sorted."""
+  (folder,) = experiments.__path__
+  return sorted(path.stem for path in pathlib.Path(folder).glob('[!_]*.py'))
+
+
+def docstring(name: str) -> str:
+  """Reads an experiment's docstring without importing it."""
+  (folder,) = experiments.__path__
+  source = (pathlib.Path(folder) / f'{name}.py').read_text(encoding='utf-8')
+  return ast.get_docstring(ast.parse(source)) or ''
+
+
+def suggest(value: str, known: list[str]) -> str:
+  """Ends an error message: the nearest known name, or all of them."""
+  close = difflib.get_close_matches(value, known, n=1)
+  return f"did you mean '{close[0]}'?" if close else 'try ' + ', '.join(known)
+
+
+class Parser(flags.ArgumentParser):
+  """Parses one field of a Config, by the type of its default."""
+
+  def __init__(self, field: dataclasses.Field):
+    """Keeps the field, whose metadata holds choices and range."""
+    self.field = field
+    self.kind = type(field.default)
+    self.syntactic_help = ''
+
+  def parse(self, argument: Any) -> Any:
+    """Parses text; a value that is parsed already passes.
+
+    Args:
+      argument: text from the command line, or a default.
+
+    Returns:
+      int, str, or for a float field a tuple of floats.
+
+    Raises:
+      UsageError: naming the value and what would do.
+    """
+    if not isinstance(argument, str):
+      return argument
+    if self.kind is str:
+      return self.choice(argument)
+    parts = argument.split(',')
+    if self.kind is int and len(parts) > 1:
+      raise self.wrong(
+        argument,
+        'an int shapes the compiled program, so only floats can be swept: give '
+        'one value',
+      )
+    values = tuple(self.number(part.strip()) for part in parts)
+    if len(set(values)) < len(values):
+      raise self.wrong(argument, 'a value is listed twice')
+    return values if self.kind is float else values[0]
+
+  def choice(self, text: str) -> str:
+    """Checks a string against the field's choices."""
+    known = self.field.metadata['choices']
+    if known and text not in known:
+      if ',' in text:
+        raise self.wrong(
+          text,
+          'a str shapes the compiled program, so only floats can be swept: '
+          'give one value',
+        )
+      raise self.wrong(text, suggest(text, list(known)))
+    return text
+
+  def number(self, text: str) -> Any:
+    """Parses one number and checks its range."""
+    low, high = self.field.metadata['low'], self.field.metadata['high']
+    try:
+      value = self.kind(text)
+    except ValueError:
+      kind = 'a whole number' if self.kind is int else 'a number'
+      raise self.wrong(text, f'not {kind}') from None
+    if math.isnan(value) or (math.isinf(value) and high != math.inf):
+      raise self.wrong(text, 'not a finite number')
+    if (low is not None and value < low) or (high is not None and value > high):
+      if high is None or math.isinf(high):
+        allowed = f'at least {low:g}'
+      else:
+        allowed = f'between {low:g} and {high:g}'
+      raise self.wrong(text, f'must be {allowed}')
+    return value
+
+  def wrong(self, text: str, why: str) -> UsageError:
+    """Makes the error line of this flag."""
+    return UsageError(f'--{self.field.name}={short(text)}: {why}')
+
+
+def short(text: str) -> str:
+  """Makes a value printable on one line of bounded length."""
+  shown = text if text.isprintable() else ascii(text)[1:-1]
+  return shown if len(shown) <= 60 else shown[:57] + '...'
+
+
+def define(config: Any, values: flags.FlagValues) -> None:
+  """Defines a flag for every field of a config."""
+  for field in configs.fields(config):
+    default = configs.flatten(config)[field.name]
+    meaning = field.metadata['help']
+    if isinstance(field.default, bool):
+      flags.DEFINE_bool(field.name, default, meaning, flag_values=values)
+      continue
+    if isinstance(field.default, float):
+      default = (float(default),)
+    flags.DEFINE(
+      Parser(field), field.name, default, meaning, flag_values=values
+    )
+
+
+def experiment_name(argv: list[str]) -> str | None:
+  """Finds --experiment before any flag is defined; the last one counts."""
+  name = None
+  for i, argument in enumerate(argv):
+    flag, equals, value = argument.partition('=')
+    if flag in ('--experiment', '-experiment'):
+      if not equals and i + 1 == len(argv):
+        raise UsageError('--experiment: give one of ' + ', '.join(names()))
+      name = value if equals else argv[i + 1]
+  return name
+
+
+def wants_help(argv: list[str]) -> bool:
+  """Tells whether --help is among the arguments."""
+  return any(a in ('--help', '-help', '-h', '-?', '--helpfull') for a in argv)
+
+
+def parse(argv: list[str]) -> Settings:
+  """Turns a command line into settings.
+
+  Args:
+    argv: `sys.argv`, with the program's name.
+
+  Returns:
+    The settings.
+
+  Raises:
+    UsageError: one line for whatever is wrong.
+    Help: where --help asks for it.
+  """
+  values = flags.FlagValues()
+  try:
+    arguments = values.read_flags_from_files(argv[1:], force_gnu=True)
+  except (flags.Error, OSError, UnicodeDecodeError) as error:
+    raise UsageError(f'--flagfile: {" ".join(str(error).split())}') from None
+  name = experiment_name(arguments)
+  if name is None:
+    if wants_help(arguments):
+      raise Help(overview())
+    raise UsageError('give --experiment=NAME, one of ' + ', '.join(names()))
+  if name not in names():
+    raise UsageError(f'--experiment={short(name)}: {suggest(name, names())}')
+  module = importlib.import_module(f'experiments.{name}')
+  flags.DEFINE_string('experiment', name, '', flag_values=values)
+  define(configs.Run(), values)
+  define(module.Config(), values)
+  if wants_help(arguments):
+    raise Help(explain(name, module.Config()))
+  try:
+    rest = values([argv[0], *arguments])[1:]
+  except flags.UnrecognizedFlagError as error:
+    raise unknown_flag(name, error.flagname, list(values)) from None
+  except flags.Error as error:
+    raise UsageError(' '.join(str(error).split())) from None
+  if rest:
+    raise UsageError(
+      f"'{short(rest[0])}' is not a flag: flags are --name=value"
+    )
+  swept = {}
+  chosen = {}
+  for field in configs.fields(module.Config()):
+    value = values[field.name].value
+    if isinstance(value, tuple):
+      if len(value) > 1:
+        swept[field.name] = value
+      value = value[0]
+    chosen[field.name] = value
+  run = configs.replace(
+    configs.Run(),
+    {f.name: values[f.name].value for f in configs.fields(configs.Run())},
+  )
+  config = configs.replace(module.Config(), chosen)
+  return Settings(name, module, config, run, swept, arguments)
+
+
+def unknown_flag(name: str, flag: str, known: list[str]) -> UsageError:
+  """Says what an unknown flag may have meant, or which experiment has it."""
+  for other in names():
+    if other != name:
+      config = importlib.import_module(f'experiments.{other}').Config()
+      if flag in configs.flatten(config):
+        return UsageError(
+          f'--{short(flag)}: {name} has no such flag, {other} has: give '
+          f'--experiment={other} or leave it out'
+        )
+  close = difflib.get_close_matches(flag, known, n=1)
+  hint = f'did you mean --{close[0]}?' if close else 'see --help'
+  return UsageError(f'--{short(flag)}: no such flag; {hint}')
+
+
+def overview() -> str:
+  """Writes the help without an experiment: what there is to choose from."""
+  lines = ['usage: python launch.py --experiment=NAME [--flag=value ...]', '']
+  for name in names():
+    first = docstring(name).split('\n')[0]
+    lines.append(f'  {name:16} {first}')
+  lines += ['', 'python launch.py --experiment=NAME --help lists its flags.']
+  return '\n'.join(lines)
+
+
+def explain(name: str, config: Any) -> str:
+  """Writes the help of one experiment: docstring, then every flag."""
+  lines = [docstring(name).strip()]
+  for title, part in (('experiment', config), ('run', configs.Run())):
+    lines += ['', f'Flags of the {title}:']
+    defaults = configs.flatten(part)
+    for field in configs.fields(part):
+      default = defaults[field.name]
+      text = field.metadata['help']
+      if field.metadata['choices']:
+        text += ' (' + ', '.join(field.metadata['choices']) + ')'
+      shown = f"'{default}'" if isinstance(default, str) else f'{default:g}'
+      if isinstance(default, bool):
+        shown = str(default).lower()
+      head = f'  --{field.name}={shown}'
+      body = textwrap.wrap(text, 60, break_long_words=False)
+      lines.append(f'{head:28} {body[0]}' if len(head) < 28 else head)
+      rest = body[1:] if len(head) < 28 else body
+      lines += [' ' * 29 + line for line in rest]
+  lines += [
+    '',
+    'A float may be a list, --learning_rate=0.01,0.03: every combination is '
+    'then run',
+    'with every seed, all in one compiled program.',
+  ]
+  return '\n'.join(lines)

@@ -1,0 +1,135 @@
+"""Layers with weights and without space: dense, maxout, embedding.
+
+Params are {'kernel', 'bias'} in float32, drawn by an initialiser of
+`jax.nn.initializers` (He by default); biases start at a constant. They are
+used in the dtype of x, so that a bfloat16 example is computed in bfloat16.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dlcore import ops
+from dlcore.layers.core import Layer, Params, Shape
+
+Initializer = Callable[..., Any]
+Apply = Callable[..., jax.Array]
+
+HE = jax.nn.initializers.he_normal()
+
+
+def weigh(function: Apply, params: Params, x: jax.Array) -> jax.Array:
+  """Calls (x, kernel, bias) -> y with the weights in the dtype of x."""
+  kernel, bias = params['kernel'], params.get('bias')
+  return function(
+    x,
+    kernel.astype(x.dtype),
+    None if bias is None else bias.astype(x.dtype),
+  )
+
+
+def draw(kernel_init, key, shape: Shape, bias, bias_shape: Shape) -> Params:
+  """Draws a kernel, and a bias unless it is None."""
+  params = {'kernel': kernel_init(key, shape, jnp.float32)}
+  if bias is not None:
+    params['bias'] = jnp.full(bias_shape, bias, jnp.float32)
+  return params
+
+
+def dense(
+  features: int,
+  *,
+  kernel_init: Initializer = HE,
+  bias: float | None = 0.0,
+) -> Layer:
+  """Fully connected layer y = x W + b.
+
+  Args:
+    features: length of y.
+    kernel_init: initialiser of W f32[n, features].
+    bias: what b starts at; None for no bias.
+
+  Returns:
+    A Layer f32[n] -> f32[features].
+
+  References:
+    Lectures 0, 1, 3, 4.
+  """
+
+  def init(key, shape):
+    if len(shape) != 1:
+      raise ValueError(
+        f'dense: expected a vector, got shape {shape}; put flatten() before it'
+      )
+    kernel = (shape[0], features)
+    return draw(kernel_init, key, kernel, bias, (features,)), (features,)
+
+  def apply(params, x, key=None):
+    return weigh(ops.linear.dense, params, x)
+
+  return Layer(init, apply, 'dense')
+
+
+def maxout(
+  features: int,
+  *,
+  pieces: int = 2,
+  kernel_init: Initializer = HE,
+  bias: float | None = 0.0,
+) -> Layer:
+  """Largest of several affine functions, max(w1 x + b1, w2 x + b2).
+
+  Args:
+    features: length of y.
+    pieces: affine functions per unit of y.
+    kernel_init: initialiser of the kernel f32[n, pieces * features].
+    bias: what the biases start at; None for no bias.
+
+  Returns:
+    A Layer f32[n] -> f32[features].
+
+  References:
+    Lecture 2; Goodfellow et al., Maxout networks, 2013.
+  """
+  affine = dense(pieces * features, kernel_init=kernel_init, bias=bias)
+
+  def apply(params, x, key=None):
+    return ops.activation.maxout(affine.apply(params, x), pieces=pieces)
+
+  return Layer(
+    lambda key, shape: (affine.init(key, shape)[0], (features,)),
+    apply,
+    'maxout',
+  )
+
+
+def embedding(
+  count: int, features: int, *, table_init: Initializer | None = None
+) -> Layer:
+  """Table of learned vectors, looked up by index.
+
+  Args:
+    count: number of rows.
+    features: length of a row.
+    table_init: initialiser of the table f32[count, features]; None draws from
+      N(0, 1 / features).
+
+  Returns:
+    A Layer i32[...] -> f32[..., features].
+
+  References:
+    Mikolov et al., Efficient estimation of word representations in vector
+    space, 2013.
+  """
+  draw_table = table_init or jax.nn.initializers.normal(features**-0.5)
+
+  def init(key, shape):
+    table = draw_table(key, (count, features), jnp.float32)
+    return {'table': table}, (*shape, features)
+
+  def apply(params, x, key=None):
+    return ops.linear.embed(x, params['table'])
+
+  return Layer(init, apply, 'embedding')

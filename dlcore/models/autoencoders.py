@@ -1,0 +1,135 @@
+"""Autoencoders: pairs of networks, example -> code -> example."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from dlcore import layers
+from dlcore.layers import Layer
+
+
+class Autoencoder(NamedTuple):
+  """Two networks and their composition.
+
+  Attributes:
+    encoder: example -> code.
+    decoder: code -> example.
+    whole: example -> example; its params are {'encoder': ..., 'decoder': ...},
+      so that `encoder.apply(params['encoder'], x)` is the code.
+  """
+
+  encoder: Layer
+  decoder: Layer
+  whole: Layer
+
+
+def autoencoder(encoder: Layer, decoder: Layer) -> Autoencoder:
+  """Joins an encoder and a decoder.
+
+  Args:
+    encoder: example -> code.
+    decoder: code -> example.
+
+  Returns:
+    The two and their composition.
+
+  References:
+    Lecture 4; Hinton, Salakhutdinov, Reducing the dimensionality of data with
+    neural networks, 2006.
+  """
+  return Autoencoder(
+    encoder,
+    decoder,
+    layers.graph(
+      {'encoder': encoder, 'decoder': decoder},
+      lambda call, x: call('decoder', call('encoder', x)),
+      name='autoencoder',
+    ),
+  )
+
+
+def dense_autoencoder(
+  shape: tuple[int, ...],
+  *,
+  code: int,
+  hidden: tuple[int, ...] = (256, 64),
+  output: Callable[[], Layer] = layers.sigmoid,
+) -> Autoencoder:
+  """Fully connected autoencoder, the decoder the mirror of the encoder.
+
+  Args:
+    shape: shape of an example.
+    code: length of the code.
+    hidden: units of the encoder's hidden layers.
+    output: makes the last nonlinearity: `layers.sigmoid` for values in [0, 1],
+      `layers.linear` for any, or for the scores of a binary cross-entropy.
+
+  Returns:
+    An Autoencoder f32[*shape] -> f32[code] -> f32[*shape].
+
+  References:
+    Lecture 4; Hinton, Salakhutdinov, Reducing the dimensionality of data with
+    neural networks, 2006.
+  """
+  encoder, decoder = [layers.flatten()], []
+  for units in hidden:
+    encoder += [layers.dense(units), layers.relu()]
+  for units in reversed(hidden):
+    decoder += [layers.dense(units), layers.relu()]
+  decoder += [layers.dense(math.prod(shape)), output(), layers.reshape(shape)]
+  return autoencoder(
+    layers.serial(*encoder, layers.dense(code), name='encoder'),
+    layers.serial(*decoder, name='decoder'),
+  )
+
+
+def conv_autoencoder(
+  shape: tuple[int, int, int],
+  *,
+  code: int,
+  features: tuple[int, ...] = (16, 32),
+  output: Callable[[], Layer] = layers.sigmoid,
+) -> Autoencoder:
+  """Convolutional autoencoder; each stage halves, then doubles, the image.
+
+  Args:
+    shape: shape [H, W, C] of an example; odd sides are rounded up when halved.
+    code: length of the code.
+    features: filters of the encoder's stages.
+    output: makes the last nonlinearity, as in `dense_autoencoder`.
+
+  Returns:
+    An Autoencoder f32[H, W, C] -> f32[code] -> f32[H, W, C].
+
+  References:
+    Lecture 4; Masci et al., Stacked convolutional auto-encoders, 2011; Odena,
+    Dumoulin, Olah, Deconvolution and checkerboard artifacts, 2016, for
+    upsampling before a convolution.
+  """
+  height, width, channels = shape
+  encoder, sizes = [], [(height, width)]
+  for maps in features:
+    encoder += [layers.conv(maps, 3, stride=2, padding='SAME'), layers.relu()]
+    sizes.append(tuple(-(-n // 2) for n in sizes[-1]))
+  small = (*sizes.pop(), features[-1])
+  decoder = [
+    layers.dense(math.prod(small)),
+    layers.relu(),
+    layers.reshape(small),
+  ]
+  for maps, size in zip(
+    (*reversed(features[:-1]), channels), reversed(sizes), strict=True
+  ):
+    decoder += [
+      layers.upsample(2),
+      layers.crop(size),
+      layers.conv(maps, 3, padding='SAME'),
+      layers.relu(),
+    ]
+  decoder[-1] = output()
+  return autoencoder(
+    layers.serial(
+      *encoder, layers.flatten(), layers.dense(code), name='encoder'
+    ),
+    layers.serial(*decoder, name='decoder'),
+  )

@@ -1,0 +1,300 @@
+"""Convolution of one example: `f[L, C]` or `f[H, W, C]`, channels last.
+
+Kernels are `f[*size, C // groups, M]`, as in flax. The default convention is
+that of lecture 0 (cross-correlation, the kernel unflipped); 'convolution' is
+that of lecture 4 (the kernel flipped). Every function takes one example; a
+batch is `jax.vmap(conv2d, (0, None, None))`.
+
+Each convolution is written twice. On a CPU it is one matrix product with the
+patches of the input, which inside a `lax.scan` trains ten times faster than
+XLA's own convolution, and stays fast under a second `vmap`; elsewhere it is
+`lax.conv_general_dilated`. The platform is chosen when the program is lowered.
+"""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dlcore.ops import window
+
+CONVENTIONS = ('correlation', 'convolution')
+
+
+def _as_dot(x, kernel, *, stride, padding, dilation, groups):
+  """Convolution as patches times kernel."""
+  *size, depth, maps = kernel.shape
+  slices = window.shifts(
+    x, tuple(size), stride=stride, padding=padding, dilation=dilation
+  )
+  out = slices[0].shape[:-1]
+  taps = len(slices)
+  if groups == 1:
+    patches = slices[0] if taps == 1 else jnp.concatenate(slices, -1)
+    y = patches.reshape(-1, taps * depth) @ kernel.reshape(-1, maps)
+    return y.reshape(*out, maps)
+  if depth == 1:  # depthwise: shift, multiply and sum
+    kernel = kernel.reshape(taps, groups, maps // groups)
+    y = sum(s[..., None] * k for s, k in zip(slices, kernel, strict=True))
+    return y.reshape(*out, maps)
+  patches = jnp.stack(slices, -2).reshape(-1, taps, groups, depth)
+  kernel = kernel.reshape(taps, depth, groups, maps // groups)
+  y = jnp.einsum('otgd,tdgm->ogm', patches, kernel)
+  return y.reshape(*out, maps)
+
+
+def _as_conv(x, kernel, *, stride, padding, dilation, groups):
+  """Convolution as XLA (cuDNN) has it."""
+  numbers = {1: ('NWC', 'WIO', 'NWC'), 2: ('NHWC', 'HWIO', 'NHWC')}
+  pad = window.pads(
+    x.shape[:-1],
+    kernel.shape[:-2],
+    stride=stride,
+    padding=padding,
+    dilation=dilation,
+  )
+  return lax.conv_general_dilated(
+    x[None],
+    kernel,
+    stride,
+    pad,
+    rhs_dilation=dilation,
+    dimension_numbers=numbers[x.ndim - 1],
+    feature_group_count=groups,
+  )[0]
+
+
+def _convolve(
+  x, kernel, bias, *, stride, padding, dilation, groups, convention
+):
+  axes = x.ndim - 1
+  depth, maps = kernel.shape[-2:]
+  if depth * groups != x.shape[-1] or maps % groups:
+    raise ValueError(
+      'kernel: expected f[*size, C // groups, M] with C ='
+      f' {x.shape[-1]}, groups = {groups} and M a multiple of groups, got'
+      f' shape {kernel.shape}'
+    )
+  if kernel.dtype != x.dtype:
+    raise ValueError(
+      f'kernel: expected the dtype of x, {x.dtype}, got {kernel.dtype}'
+    )
+  if convention not in CONVENTIONS:
+    raise ValueError(
+      f'convention: expected one of {CONVENTIONS}, got {convention!r}'
+    )
+  if convention == 'convolution':
+    kernel = jnp.flip(kernel, range(axes))
+  how = {
+    'stride': window.per_axis(stride, axes, 'stride'),
+    'padding': padding,
+    'dilation': window.per_axis(dilation, axes, 'dilation'),
+    'groups': groups,
+  }
+  y = lax.platform_dependent(
+    x,
+    kernel,
+    cpu=functools.partial(_as_dot, **how),
+    default=functools.partial(_as_conv, **how),
+  )
+  if bias is None:
+    return y
+  chex.assert_shape(bias, (maps,))
+  return y + bias.astype(y.dtype)
+
+
+def conv1d(
+  x: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None = None,
+  *,
+  stride: int = 1,
+  padding: window.Padding = 'VALID',
+  dilation: int = 1,
+  groups: int = 1,
+  convention: str = 'correlation',
+) -> jax.Array:
+  """Convolves a sequence with M filters.
+
+  Args:
+    x: f[L, C], a sequence.
+    kernel: f[K, C // groups, M].
+    bias: f[M], or None for none.
+    stride: step from output to output.
+    padding: 'VALID' (length L - K + 1), 'SAME', or zeros on both sides.
+    dilation: distance between the kernel's elements.
+    groups: blocks of channels convolved apart; C for depthwise.
+    convention: 'correlation' (kernel as it is) or 'convolution' (flipped).
+
+  Returns:
+    f[L', M], with L' = (L + padding - dilation * (K - 1) - 1) // stride + 1.
+
+  Raises:
+    ValueError: for shapes or dtypes that do not agree, or unknown options.
+
+  References:
+    Lecture 2 ("Convolution = Shift and Sum").
+  """
+  chex.assert_rank([x, kernel], [2, 3])
+  chex.assert_type([x, kernel], float)
+  return _convolve(
+    x,
+    kernel,
+    bias,
+    stride=stride,
+    padding=padding,
+    dilation=dilation,
+    groups=groups,
+    convention=convention,
+  )
+
+
+def conv2d(
+  x: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None = None,
+  *,
+  stride: window.Sizes = 1,
+  padding: window.Padding = 'VALID',
+  dilation: window.Sizes = 1,
+  groups: int = 1,
+  convention: str = 'correlation',
+) -> jax.Array:
+  """Convolves an image with M filters.
+
+  With 'correlation', y[u, v] = sum_ij kernel[i, j] x[u + i, v + j] + bias.
+  With 'convolution', the kernel is flipped first: y[u, v] = K33 x[u, v] +
+  K32 x[u, v + 1] + ... + K11 x[u + 2, v + 2] + bias for a 3 x 3 kernel.
+
+  Args:
+    x: f[H, W, C], an image or its feature maps.
+    kernel: f[KH, KW, C // groups, M].
+    bias: f[M], or None for none.
+    stride: step from output to output, one for both axes or (rows, columns).
+    padding: 'VALID' (H - KH + 1 rows), 'SAME', or zeros on all four sides.
+    dilation: distance between the kernel's elements.
+    groups: blocks of channels convolved apart: output map m sees only the
+      channels of block m // (M // groups). C makes it depthwise.
+    convention: 'correlation' (lecture 0) or 'convolution' (lecture 4).
+
+  Returns:
+    f[H', W', M], with H' = (H + padding - dilation * (KH - 1) - 1) // stride
+    + 1 and W' likewise.
+
+  Raises:
+    ValueError: for shapes or dtypes that do not agree, or unknown options.
+
+  References:
+    Lectures 0, 1, 3 and 4 ("Convolutional Layer").
+    LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document
+    recognition, 1998.
+  """
+  chex.assert_rank([x, kernel], [3, 4])
+  chex.assert_type([x, kernel], float)
+  return _convolve(
+    x,
+    kernel,
+    bias,
+    stride=stride,
+    padding=padding,
+    dilation=dilation,
+    groups=groups,
+    convention=convention,
+  )
+
+
+def conv_transpose2d(
+  x: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None = None,
+  *,
+  stride: window.Sizes = 1,
+  padding: str = 'VALID',
+) -> jax.Array:
+  """Spreads every pixel over a patch: the transpose of a strided convolution.
+
+  It is the gradient of `conv2d(., kernel with C and M swapped, stride=stride,
+  padding=padding, convention='convolution')` with respect to its input, which
+  is what `flax.linen.ConvTranspose` and `jax.lax.conv_transpose` compute with
+  their default options.
+
+  Args:
+    x: f[H, W, C].
+    kernel: f[KH, KW, C, M].
+    bias: f[M], or None for none.
+    stride: pixels of the output per pixel of the input.
+    padding: 'VALID' or 'SAME'.
+
+  Returns:
+    f[H', W', M]: with 'SAME' H' = H * stride, with 'VALID' H' = H * stride +
+    max(KH - stride, 0); W' likewise.
+
+  Raises:
+    ValueError: for shapes or dtypes that do not agree, or unknown options.
+
+  References:
+    Zeiler, Krishnan, Taylor, Fergus: Deconvolutional networks, 2010.
+    Dumoulin, Visin: A guide to convolution arithmetic for deep learning, 2016.
+  """
+  chex.assert_rank([x, kernel], [3, 4])
+  chex.assert_type([x, kernel], float)
+  if kernel.shape[2] != x.shape[-1]:
+    raise ValueError(
+      f'kernel: expected f[KH, KW, {x.shape[-1]}, M], got shape {kernel.shape}'
+    )
+  if padding not in ('VALID', 'SAME'):
+    raise ValueError(f"padding: expected 'VALID' or 'SAME', got {padding!r}")
+  stride = window.per_axis(stride, 2, 'stride')
+  maps = kernel.shape[-1]
+  out = [n * s for n, s in zip(x.shape[:2], stride, strict=True)]
+  if padding == 'VALID':
+    out = [
+      n + max(k - s, 0)
+      for n, k, s in zip(out, kernel.shape[:2], stride, strict=True)
+    ]
+  forward = functools.partial(
+    conv2d,
+    kernel=jnp.swapaxes(kernel, 2, 3),
+    stride=stride,
+    padding=padding,
+    convention='convolution',
+  )
+  _, transpose = jax.vjp(forward, jnp.zeros((*out, maps), x.dtype))
+  (y,) = transpose(x)
+  if bias is None:
+    return y
+  chex.assert_shape(bias, (maps,))
+  return y + bias.astype(y.dtype)
+
+
+def patches2d(
+  x: jax.Array,
+  size: window.Sizes,
+  *,
+  stride: window.Sizes = 1,
+  padding: window.Padding = 'VALID',
+  dilation: window.Sizes = 1,
+) -> jax.Array:
+  """Lays out the patch under each position of a sliding window (im2col).
+
+  Args:
+    x: f[H, W, C].
+    size: the patch's height and width, one int for both.
+    stride: step from patch to patch.
+    padding: 'VALID', 'SAME', or zeros on all four sides.
+    dilation: distance between the patch's pixels.
+
+  Returns:
+    f[H', W', KH * KW * C], each patch flattened row by row, channels fastest.
+
+  Raises:
+    ValueError: where the patch does not fit, or an option is malformed.
+  """
+  chex.assert_rank(x, 3)
+  chex.assert_type(x, float)
+  slices = window.shifts(
+    x, size, stride=stride, padding=padding, dilation=dilation
+  )
+  return jnp.concatenate(slices, -1)

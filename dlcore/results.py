@@ -1,0 +1,443 @@
+"""What a run leaves behind: the files of its folder, and the final table.
+
+`config.json`, `flagfile`, `metrics.jsonl`, `summary.json`, `checkpoint/` and
+`figures/` are a contract that scripts may rely on. Numbers that are not finite
+are written as null.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import math
+import pathlib
+import platform
+import subprocess
+from typing import Any
+
+import numpy as np
+
+from dlcore import config as configs
+from dlcore import sweep
+from dlcore.config import UsageError
+from dlcore.flags import Settings
+
+PACKAGES = (
+  'dlcore',
+  'jax',
+  'jaxlib',
+  'flax',
+  'optax',
+  'orbax-checkpoint',
+  'tensorflow-datasets',
+  'numpy',
+)
+
+
+def clean(value: Any) -> Any:
+  """Makes a value fit for JSON: plain numbers, and null for NaN and infinity.
+
+  Args:
+    value: nested dicts, lists, tuples, NumPy or JAX scalars.
+
+  Returns:
+    The same in plain Python.
+  """
+  if isinstance(value, dict):
+    return {str(k): clean(v) for k, v in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [clean(v) for v in value]
+  if hasattr(value, 'item'):
+    value = value.item()
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes one JSON file, whole or not at all.
+
+  Args:
+    path: where.
+    value: what `clean` accepts.
+  """
+  draft = path.with_name(path.name + '.part')
+  draft.write_text(
+    json.dumps(clean(value), indent=2, allow_nan=False) + '\n',
+    encoding='utf-8',
+  )
+  draft.replace(path)
+
+
+def revision() -> dict[str, Any]:
+  """Names the commit of the code that runs, and whether it was changed.
+
+  Returns:
+    {'commit': text or None, 'dirty': bool or None}; None outside a checkout.
+  """
+  root = pathlib.Path(__file__).parent.parent
+
+  def git(*arguments):
+    done = subprocess.run(
+      ['git', *arguments], cwd=root, capture_output=True, text=True, timeout=10
+    )
+    return done.stdout.strip() if done.returncode == 0 else None
+
+  try:
+    commit, changes = git('rev-parse', 'HEAD'), git('status', '--porcelain')
+  except (OSError, subprocess.TimeoutExpired):
+    commit = changes = None
+  return {
+    'commit': commit,
+    'dirty': None if commit is None else bool(changes),
+  }
+
+
+def flag_lines(settings: Settings) -> list[str]:
+  """Writes the flags that make the same run, one to a line.
+
+  Args:
+    settings: the parsed command line.
+
+  Returns:
+    Lines for a flag file; where the results go is left out.
+  """
+  values = configs.flatten(settings.config) | configs.flatten(settings.run)
+  values |= {
+    name: ','.join(map(repr, listed)) for name, listed in settings.swept.items()
+  }
+  for name in ('workdir', 'mode'):
+    values.pop(name)
+  lines = [f'--experiment={settings.experiment}']
+  for name, value in values.items():
+    lines.append(
+      f'--{"" if value else "no"}{name}'
+      if isinstance(value, bool)
+      else f'--{name}={value}'
+    )
+  return lines
+
+
+def create(settings: Settings, *, device: str, how: str) -> pathlib.Path:
+  """Makes the folder of a run and writes `config.json` and `flagfile`.
+
+  Args:
+    settings: the parsed command line.
+    device: what it runs on.
+    how: 'map' or 'vmap'.
+
+  Returns:
+    The folder.
+
+  Raises:
+    UsageError: if it holds a run already, or cannot be made.
+  """
+  chosen = settings.run.workdir
+  now = datetime.datetime.now(datetime.UTC)
+  folder = pathlib.Path(chosen or f'results/{settings.experiment}')
+  if not chosen:
+    folder /= now.strftime('%Y-%m-%dT%H-%M-%S.%fZ')
+  if (folder / 'config.json').exists():
+    raise UsageError(
+      f'--workdir={folder}: holds a run already; give another folder, or '
+      '--mode=evaluate'
+    )
+  try:
+    (folder / 'figures').mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UsageError(f'--workdir={folder}: {error.strerror}') from None
+  write_json(
+    folder / 'config.json',
+    {
+      'experiment': settings.experiment,
+      'argv': settings.argv,
+      'config': configs.flatten(settings.config)
+      | configs.flatten(settings.run),
+      'swept': settings.swept,
+      'how': how,
+      'device': device,
+      'time': now.isoformat(timespec='seconds'),
+      'python': platform.python_version(),
+      'versions': {p: version(p) for p in PACKAGES},
+      **revision(),
+    },
+  )
+  (folder / 'flagfile').write_text(
+    '\n'.join(flag_lines(settings)) + '\n', encoding='utf-8'
+  )
+  return folder
+
+
+def version(package: str) -> str | None:
+  """Finds an installed version, None where the package is not installed."""
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def append(folder: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+  """Appends to `metrics.jsonl`, one object per epoch and run.
+
+  Args:
+    folder: of the run.
+    rows: the objects.
+  """
+  with (folder / 'metrics.jsonl').open('a', encoding='utf-8') as file:
+    for row in rows:
+      file.write(json.dumps(clean(row), allow_nan=False) + '\n')
+
+
+def read(folder: pathlib.Path) -> list[dict[str, Any]]:
+  """Reads `metrics.jsonl` back.
+
+  Args:
+    folder: of the run.
+
+  Returns:
+    Its objects.
+  """
+  text = (folder / 'metrics.jsonl').read_text(encoding='utf-8')
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def interval(values: list[float]) -> dict[str, Any]:
+  """Mean, standard deviation and 95 % interval of the mean, by Student's t.
+
+  Args:
+    values: one per seed.
+
+  Returns:
+    {'mean', 'std', 'ci95': [low, high]}; of one value the spread is unknown:
+    None.
+
+  References:
+    Student, The probable error of a mean, 1908.
+  """
+  mean = float(np.mean(values))
+  if len(values) < 2:
+    return {'mean': mean, 'std': None, 'ci95': [None, None]}
+  from scipy import stats
+
+  std = float(np.std(values, ddof=1))
+  half = float(stats.t.ppf(0.975, len(values) - 1)) * std / len(values) ** 0.5
+  return {'mean': mean, 'std': std, 'ci95': [mean - half, mean + half]}
+
+
+def by_setting(
+  runs: list[dict[str, Any]], swept: list[str]
+) -> list[dict[str, Any]]:
+  """Gathers runs that differ only in their seed.
+
+  Args:
+    runs: the 'runs' of a summary.
+    swept: names of the swept flags.
+
+  Returns:
+    The 'settings' of a summary: swept values, 'n' runs that did not diverge,
+    'diverged', and 'test' over those n.
+  """
+  groups: dict[tuple, list[dict[str, Any]]] = {}
+  for run in runs:
+    groups.setdefault(tuple(run[name] for name in swept), []).append(run)
+  settings = []
+  for values, group in groups.items():
+    good = [run['test'] for run in group if not run['diverged']]
+    settings.append(
+      dict(zip(swept, values, strict=True))
+      | {
+        'n': len(good),
+        'diverged': len(group) - len(good),
+        'test': {
+          name: interval([test[name] for test in good])
+          for name in (good[0] if good else {})
+        },
+      }
+    )
+  return settings
+
+
+def table(
+  settings: list[dict[str, Any]],
+  swept: list[str],
+  baselines: dict[str, dict[str, float]],
+) -> str:
+  """Writes the final table: a row per setting, then the baselines.
+
+  Args:
+    settings: the 'settings' of a summary, best first.
+    swept: names of the swept flags.
+    baselines: name -> test metrics.
+
+  Returns:
+    Text; numbers are 'mean ± half the 95 % interval' over the seeds.
+  """
+  metrics = list(next((s['test'] for s in settings if s['test']), {}))
+  metrics += [m for row in baselines.values() for m in row if m not in metrics]
+  metrics = list(dict.fromkeys(metrics))
+  rows = [[*(swept or ['']), 'n', *metrics]]
+  for setting in settings:
+    names = [f'{setting[name]:g}' for name in swept] or ['test']
+    count = str(setting['n'])
+    if setting['diverged']:
+      count += f' ({setting["diverged"]} diverged)'
+    cells = [number(setting['test'].get(m)) for m in metrics]
+    rows.append([*names, count, *cells])
+  for name, values in baselines.items():
+    blank = [''] * (max(len(swept), 1) - 1)
+    cells = [f'{values[m]:.4g}' if m in values else '' for m in metrics]
+    rows.append([name, *blank, '', *cells])
+  widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+  lines = [
+    '  '.join(cell.rjust(w) for cell, w in zip(row, widths, strict=True))
+    for row in rows
+  ]
+  return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]])
+
+
+def number(found: dict[str, Any] | None) -> str:
+  """Writes a mean with half its 95 % interval."""
+  if found is None:
+    return 'diverged'
+  if found['std'] is None:
+    return f'{found["mean"]:.4g}'
+  half = found['ci95'][1] - found['mean']
+  if half <= 0:
+    return f'{found["mean"]:.4g} ± 0'
+  # Two digits of the spread say how many digits of the mean mean anything.
+  places = max(0, 1 - math.floor(math.log10(half)))
+  return f'{found["mean"]:.{places}f} ± {half:.{places}f}'
+
+
+def labels(settings: Settings) -> list[dict[str, Any]]:
+  """Names every run by its seed and swept values, in the order of the sweep.
+
+  Args:
+    settings: the parsed command line.
+
+  Returns:
+    One {'seed': ..., swept flag: value} per run.
+  """
+  run = settings.run
+  return [
+    {'seed': seed, **setting}
+    for setting in sweep.settings(settings.swept)
+    for seed in range(run.seed, run.seed + run.seeds)
+  ]
+
+
+def summarise(
+  settings: Settings,
+  states: Any,
+  tests: dict[str, np.ndarray],
+  experiment: Any,
+  dataset: Any,
+  timing: Any,
+) -> dict[str, Any]:
+  """Makes the contents of `summary.json`.
+
+  Args:
+    settings: the parsed command line.
+    states: the last states of all runs.
+    tests: {name: [R]}, the test metrics.
+    experiment: the `train.Experiment`, for its score and baselines.
+    dataset: the splits on the host.
+    timing: seconds and rate, see `drive.Timing`.
+
+  Returns:
+    The summary; 'settings' are sorted, best first.
+  """
+  diverged = np.asarray(states.diverged)
+  best = np.asarray(states.best_epoch)
+  runs = [
+    {
+      **label,
+      'test': {name: float(values[r]) for name, values in tests.items()},
+      'best_epoch': int(best[r]),
+      'diverged': bool(diverged[r] >= 0),
+      'diverged_at_step': int(diverged[r]) if diverged[r] >= 0 else None,
+    }
+    for r, label in enumerate(labels(settings))
+  ]
+
+  def rank(setting):
+    means = {name: found['mean'] for name, found in setting['test'].items()}
+    return -float(experiment.score(means)) if means else math.inf
+
+  return {
+    'experiment': settings.experiment,
+    'dataset': settings.config.data.dataset,
+    'runs': runs,
+    'settings': sorted(by_setting(runs, list(settings.swept)), key=rank),
+    'baselines': experiment.baselines(dataset),
+    'timing': timing._asdict(),
+  }
+
+
+def closing(folder: pathlib.Path, summary: dict[str, Any]) -> str:
+  """Writes what a run says at its end: the table, the time, the place.
+
+  Args:
+    folder: of the run.
+    summary: from `summarise`.
+
+  Returns:
+    Text.
+  """
+  swept = [
+    name
+    for name in summary['settings'][0]
+    if name not in ('n', 'diverged', 'test')
+  ]
+  seeds = len({run['seed'] for run in summary['runs']})
+  spread = (
+    f'mean ± half the 95 % interval over {seeds} seeds'
+    if seeds > 1
+    else 'one seed: no spread; give --seeds=8 for one'
+  )
+  timing = summary['timing']
+  return '\n'.join(
+    [
+      '',
+      f'test split, best validation parameters ({spread})',
+      '',
+      table(summary['settings'], swept, summary['baselines']),
+      '',
+      f'compiled in {timing["compile_s"]:.1f} s, trained in '
+      f'{timing["train_s"]:.1f} s ({timing["examples_per_s"]:,.0f} examples/s)',
+      f'results in {folder}',
+    ]
+  )
+
+
+def evaluated(
+  folder: pathlib.Path,
+  settings: Settings,
+  tests: dict[str, np.ndarray],
+) -> str:
+  """Sets test metrics computed anew against those of `summary.json`.
+
+  Args:
+    folder: of the run.
+    settings: the parsed command line.
+    tests: {name: [R]}, computed from the checkpoint.
+
+  Returns:
+    Text: every metric of every run, and whether all are the same numbers.
+  """
+  text = (folder / 'summary.json').read_text(encoding='utf-8')
+  before = [run['test'] for run in json.loads(text)['runs']]
+  now = [
+    {name: clean(float(values[r])) for name, values in tests.items()}
+    for r in range(len(before))
+  ]
+  lines = []
+  for label, metrics in zip(labels(settings), now, strict=True):
+    name = ' '.join(f'{k}={v:g}' for k, v in label.items())
+    found = '  '.join(f'{k} {v}' for k, v in metrics.items())
+    lines.append(f'{name}  {found}')
+  verdict = (
+    'exactly the numbers of summary.json'
+    if now == before
+    else 'NOT the numbers of summary.json: other code, versions or device'
+  )
+  return '\n'.join([*lines, verdict])

@@ -1,0 +1,277 @@
+"""What a network is made of: shapes, parameters, cost, receptive fields.
+
+Everything is found by tracing with abstract values: no parameter is drawn and
+no array allocated, so the largest networks take a second or two.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dlcore import layers
+from dlcore.layers import Layer
+
+
+class Field(NamedTuple):
+  """The pixels of the example that one unit sees, per spatial axis.
+
+  Unit u sees the pixels from start + u * stride, `size` of them; those outside
+  the example are padding.
+
+  Attributes:
+    size: pixels seen.
+    stride: pixels between the fields of two neighbouring units; 0 where every
+      unit sees everything.
+    start: first pixel that unit 0 sees; negative inside padding.
+  """
+
+  size: tuple[int, ...]
+  stride: tuple[int, ...]
+  start: tuple[int, ...]
+
+
+class Row(NamedTuple):
+  """One call of one layer.
+
+  Attributes:
+    path: names from the network down to the layer, joined by '/'.
+    kind: what the layer is, 'conv' for example.
+    shape: of its output.
+    parameters: numbers learned. Those of a layer called twice count once, and
+      the mean and variance that batch norm measures do not count.
+    multiply_adds: of one example; what is only added, compared or looked up is
+      free.
+    field: what one unit of the output sees; None for an example without space.
+  """
+
+  path: str
+  kind: str
+  shape: tuple[int, ...]
+  parameters: int
+  multiply_adds: int
+  field: Field | None
+
+
+def rows(layer: Layer, shape: tuple[int, ...]) -> list[Row]:
+  """Lists the leaves of a network in the order of computation.
+
+  Args:
+    layer: the network.
+    shape: shape of one example.
+
+  Returns:
+    One Row per call of a leaf; combinators have none.
+
+  References:
+    Lectures 1 and 2 (receptive fields, parameters, units).
+  """
+  found: list[Row] = []
+  # Tracers are remembered by identity, and kept alive so that it stays theirs.
+  fields: dict[int, tuple[jax.Array, Field]] = {}
+  largest = whole(shape)._replace(
+    size=(1,) * len(shape[:-1]), stride=(1,) * len(shape[:-1])
+  )
+  paths = set()
+
+  def visit(path, layer, params, x, y):
+    nonlocal largest
+    # What a combinator computes between its parts (a sum, a concatenation) sees
+    # as far as the furthest-seeing part before it.
+    _, field = fields.get(id(x), (x, largest))
+    if layer.forward is None:
+      field = through(layer, x.shape, y.shape, field, shape)
+      found.append(
+        Row(
+          '/'.join(path) or layer.name,
+          layer.name,
+          y.shape,
+          0 if path in paths else learned(layer, params),
+          multiply_adds(layer, params, x),
+          field if field.size else None,
+        )
+      )
+      paths.add(path)
+      largest = max(largest, field, key=lambda f: math.prod(f.size))
+    else:
+      _, field = fields.get(id(y), (y, largest))
+    fields[id(y)] = (y, field)
+    return y
+
+  params, _ = layers.abstract(layer, shape)
+  x = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
+  jax.eval_shape(lambda p, x: layers.walk(layer, p, x, visit=visit), params, x)
+  return found
+
+
+def whole(shape: tuple[int, ...]) -> Field:
+  """Makes the field of a unit that sees a whole example.
+
+  Args:
+    shape: shape of the example, channels last.
+
+  Returns:
+    A Field with stride 0.
+  """
+  space = tuple(shape[:-1])
+  return Field(space, (0,) * len(space), (0,) * len(space))
+
+
+def through(
+  layer: Layer,
+  before: tuple[int, ...],
+  after: tuple[int, ...],
+  field: Field,
+  shape: tuple[int, ...],
+) -> Field:
+  """Carries a receptive field through one layer.
+
+  Args:
+    layer: a leaf.
+    before: shape of its input.
+    after: shape of its output.
+    field: what one unit of its input sees.
+    shape: shape of the example.
+
+  Returns:
+    What one unit of its output sees.
+
+  References:
+    Lectures 1 and 3: conv K x K then pool P x P at stride 1 sees P + K - 1;
+    Araujo, Norris, Sim, Computing receptive fields of convolutional neural
+    networks, 2019.
+  """
+  if layer.window is not None and len(before) - 1 == len(field.size):
+    window = layer.window(before)
+    steps = list(zip(field.stride, window.size, strict=True))
+    return Field(
+      tuple(s + (k - 1) * j for s, (j, k) in zip(field.size, steps, strict=True)),
+      tuple(a * b for a, b in zip(field.stride, window.stride, strict=True)),
+      tuple(
+        a - p * j
+        for a, p, j in zip(
+          field.start, window.padding, field.stride, strict=True
+        )
+      ),
+    )
+  return field if before[:-1] == after[:-1] else whole(shape)
+
+
+def learned(layer: Layer, params: Any) -> int:
+  """Counts the parameters that a leaf learns.
+
+  Args:
+    layer: a leaf.
+    params: its parameters or their shapes.
+
+  Returns:
+    Their number, without the statistics that batch norm measures.
+  """
+  skip = layers.STATISTICS if layer.name == 'batch_norm' else ()
+  return sum(
+    math.prod(leaf.shape)
+    for path, leaf in jax.tree.leaves_with_path(params)
+    if getattr(path[-1], 'key', None) not in skip
+  )
+
+
+def multiply_adds(layer: Layer, params: Any, x: Any) -> int:
+  """Counts the multiplications of matrix products and convolutions.
+
+  Args:
+    layer: any Layer.
+    params: its parameters or their shapes.
+    x: one example or its shape.
+
+  Returns:
+    Multiply-adds of one application without a key.
+
+  References:
+    Lectures 1 and 3: a convolution of M maps to N by K x K filters over D x D
+    costs M K K N (D - K + 1)^2.
+  """
+  return _count(jax.make_jaxpr(lambda p, x: layer.apply(p, x))(params, x).jaxpr)
+
+
+def _count(jaxpr) -> int:
+  total = 0
+  for eqn in jaxpr.eqns:
+    out = math.prod(eqn.outvars[0].aval.shape) if eqn.outvars else 0
+    if eqn.primitive.name == 'dot_general':
+      (contracted, _), _ = eqn.params['dimension_numbers']
+      left = eqn.invars[0].aval.shape
+      total += out * math.prod(left[i] for i in contracted)
+    elif eqn.primitive.name == 'conv_general_dilated':
+      kernel = eqn.params['dimension_numbers'].rhs_spec
+      shape = eqn.invars[1].aval.shape
+      taps = math.prod(shape[i] for i in kernel[1:])
+      # The zeros that a transposed convolution puts between pixels are free.
+      total += out * taps // math.prod(eqn.params['lhs_dilation'])
+    else:
+      inner = [_count(j) for v in eqn.params.values() for j in _jaxprs(v)]
+      # One way of several is taken: ways per platform cost about the same.
+      one = max if eqn.primitive.name == 'cond' else sum
+      total += one(inner, default=0) if one is max else sum(inner) * (
+        eqn.params['length'] if eqn.primitive.name == 'scan' else 1
+      )
+  return total
+
+
+def _jaxprs(value) -> list:
+  if isinstance(value, (tuple, list)):
+    return [j for v in value for j in _jaxprs(v)]
+  value = getattr(value, 'jaxpr', value)
+  return [value] if hasattr(value, 'eqns') else []
+
+
+def table(layer: Layer, shape: tuple[int, ...]) -> str:
+  """Writes `rows` as a table with totals.
+
+  Args:
+    layer: the network.
+    shape: shape of one example.
+
+  Returns:
+    Lines of text, one per leaf, then the totals.
+
+  References:
+    Lecture 2 (the listing of a network's layers).
+  """
+  found = rows(layer, shape)
+  cross = lambda sizes: 'x'.join(map(str, sizes))
+  cells = [
+    ('layer', 'kind', 'output', 'parameters', 'multiply-adds', 'sees'),
+    ('input', '', cross(shape), '', '', ''),
+  ]
+  for row in found:
+    cells.append(
+      (
+        row.path,
+        row.kind,
+        cross(row.shape),
+        f'{row.parameters:,}',
+        f'{row.multiply_adds:,}',
+        cross(row.field.size) if row.field else '',
+      )
+    )
+  cells.append(
+    (
+      'total',
+      '',
+      '',
+      f'{sum(r.parameters for r in found):,}',
+      f'{sum(r.multiply_adds for r in found):,}',
+      '',
+    )
+  )
+  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+  lines = [
+    '  '.join(
+      cell.ljust(w) if i < 2 else cell.rjust(w)
+      for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+    ).rstrip()
+    for line in cells
+  ]
+  rule = '-' * max(map(len, lines))
+  return '\n'.join([lines[0], rule, *lines[1:-1], rule, lines[-1]])

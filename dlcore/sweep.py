@@ -1,0 +1,191 @@
+"""Seeds x hyperparameters as one compiled program.
+
+A run is a seed and a value for every float flag. `lax.map` runs them one after
+another, each bitwise equal to a lone run; `vmap` runs them side by side, which
+is quicker on accelerators but rounds differently. Runs are spread over the
+devices there are.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from dlcore import config as configs
+from dlcore import train
+from dlcore.data import Dataset, Spec, Split
+
+Make = Callable[[Any, Spec], train.Experiment]
+
+
+class Runs(NamedTuple):
+  """Every run of a sweep, stacked.
+
+  Attributes:
+    seed: i32[R].
+    floats: name -> f32[R]; floats that are switched off in every run (see
+      `config.absent`) are left out and stay plain numbers.
+  """
+
+  seed: Any
+  floats: dict[str, Any]
+
+
+def settings(swept: dict[str, tuple[float, ...]]) -> list[dict[str, float]]:
+  """Lists every combination of the swept values.
+
+  Args:
+    swept: name -> values.
+
+  Returns:
+    One {name: value} per setting; [{}] where nothing is swept.
+  """
+  return [
+    dict(zip(swept, values, strict=True))
+    for values in itertools.product(*swept.values())
+  ]
+
+
+def plan(
+  config: Any, swept: dict[str, tuple[float, ...]], *, seeds: int, seed: int
+) -> Runs:
+  """Lays out the runs: every setting with every seed, seeds innermost.
+
+  Args:
+    config: the experiment's Config.
+    swept: name -> values.
+    seeds: how many seeds.
+    seed: the first one.
+
+  Returns:
+    R = settings x seeds runs.
+  """
+  every = settings(swept)
+  floats = {}
+  for name, value in configs.flatten(config).items():
+    if isinstance(value, float):
+      values = [setting.get(name, value) for setting in every]
+      if len(set(values)) > 1 or not configs.absent(values[0]):
+        floats[name] = np.repeat(np.asarray(values, np.float32), seeds)
+  return Runs(
+    np.tile(np.arange(seed, seed + seeds, dtype=np.int32), len(every)), floats
+  )
+
+
+class Programs(NamedTuple):
+  """The compiled programs of a sweep; R runs lead every state and metric.
+
+  Attributes:
+    init: (runs) -> states.
+    advance: (runs, states, data, epochs) -> states, curves {name: [R, most]}.
+    evaluate: (runs, params, split) -> {name: [R]}.
+  """
+
+  init: Callable[[Runs], train.State]
+  advance: Callable[..., tuple[train.State, train.Metrics]]
+  evaluate: Callable[[Runs, Any, Split], train.Metrics]
+
+
+def programs(
+  make: Make, config: Any, spec: Spec, *, runs: int, how: str, most: int
+) -> Programs:
+  """Builds the functions of a sweep, ready for `jax.jit`.
+
+  Args:
+    make: (config, spec) -> Experiment.
+    config: the Config; its floats are replaced by those of each run.
+    spec: what is known of the data.
+    runs: number of runs R.
+    how: 'map' or 'vmap'.
+    most: most epochs of one call of `advance`.
+
+  Returns:
+    The programs, not yet compiled.
+  """
+
+  def experiment(run: Runs) -> train.Experiment:
+    return make(configs.replace(config, run.floats), spec)
+
+  def over(function, stacked):
+    """Runs `function` over the first `stacked` arguments' leading axis."""
+
+    def one_after_another(*arguments):
+      each, common = arguments[:stacked], arguments[stacked:]
+      return jax.lax.map(lambda one: function(*one, *common), each)
+
+    def side_by_side(*arguments):
+      axes = [0 if i < stacked else None for i in range(len(arguments))]
+      return jax.vmap(function, in_axes=axes)(*arguments)
+
+    return spread(
+      one_after_another if how == 'map' else side_by_side, stacked, runs
+    )
+
+  def init(run):
+    return train.init(experiment(run), run.seed, spec.shape)
+
+  def advance(run, state, data, epochs):
+    return train.advance(
+      experiment(run),
+      data,
+      run.seed,
+      state,
+      epochs,
+      most=most,
+      patience=config.training.patience,
+    )
+
+  def evaluate(run, params, split):
+    return experiment(run).evaluate(params, split)
+
+  return Programs(over(init, 1), over(advance, 2), over(evaluate, 2))
+
+
+def spread(
+  function: Callable[..., Any], stacked: int, runs: int
+) -> Callable[..., Any]:
+  """Shares the runs out over the devices; no device talks to another.
+
+  Args:
+    function: its first `stacked` arguments and its results lead with R.
+    stacked: how many arguments lead with R; the others are copied.
+    runs: R; the largest number of devices that divides it is used.
+
+  Returns:
+    The function, sharded where there is more than one device to use.
+  """
+  devices = max(
+    n for n in range(1, jax.local_device_count() + 1) if runs % n == 0
+  )
+  if devices == 1:
+    return function
+  mesh = jax.make_mesh(
+    (devices,), ('runs',), devices=jax.local_devices()[:devices]
+  )
+  each, common = PartitionSpec('runs'), PartitionSpec()
+
+  def sharded(*arguments):
+    specs = tuple(
+      each if i < stacked else common for i in range(len(arguments))
+    )
+    return jax.shard_map(
+      function, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False
+    )(*arguments)
+
+  return sharded
+
+
+def on_device(data: Dataset) -> Dataset:
+  """Puts the splits on the device, uint8 images as they are.
+
+  Args:
+    data: as `data.load` gives it.
+
+  Returns:
+    The same without its spec, so that it is a pytree of arrays.
+  """
+  return jax.tree.map(jnp.asarray, data._replace(spec=None))

@@ -1,0 +1,1 @@
+"""One file, one experiment: a file here is its own registration."""

@@ -1,0 +1,74 @@
+"""Triplet embedding: same class near, other classes at least a margin further.
+
+python launch.py --experiment=triplet
+"""
+
+import dataclasses
+
+from dlcore.config import NETWORKS, Data, Training, flag
+
+TASK = 'classification'
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Flags of the triplet experiment."""
+
+  mining: str = flag(
+    'semihard', 'triplets learned from', choices=('all', 'hard', 'semihard')
+  )
+  margin: float = flag(0.2, 'least gap between the two distances', low=0)
+  embedding: int = flag(32, 'dimensions of the embedding', low=1)
+  p: int = flag(10, 'classes in a batch', low=2)
+  k: int = flag(8, 'examples of each class in a batch', low=2)
+  dropout: float = flag(0.0, 'dropout rate', low=0, high=0.95)
+  network: str = flag('auto', 'convnet, mlp for tables', choices=NETWORKS)
+  data: Data = Data()
+  training: Training = Training(epochs=30)
+  batch_size = property(lambda self: self.p * self.k)
+
+
+def experiment(config, spec):
+  """Makes the experiment from its flags and the facts of its data."""
+  import jax
+
+  from dlcore import batches, distances, layers, losses, metrics, mining
+  from dlcore import models, optim, train, visualize
+
+  trunk = models.choose(
+    config.network, spec.shape, config.embedding, dropout=config.dropout
+  )
+  model = layers.serial(trunk, layers.l2_normalize(), name='embedding')
+
+  def loss(params, batch, key):
+    z = layers.batched(model)(params, batch.x, key)
+    near, far, valid = mining.triplets(
+      distances.pairwise(z), batch.y, mining=config.mining
+    )
+    triplet = lambda near, far: losses.triplet(near, far, margin=config.margin)
+    gaps = jax.vmap(triplet)(near, far)
+    active = losses.masked_mean(gaps > 0, valid)
+    found = {'active': active, **metrics.spread(z)}
+    return losses.masked_mean(gaps, valid), found
+
+  def embed(params, split):
+    return train.predict(lambda x, k: model.apply(params, x), split)
+
+  def evaluate(params, split):
+    z = embed(params, split)
+    found = metrics.retrieval(z, split.y, largest_class=spec.largest_class)
+    return {**found, **metrics.spread(z)}
+
+  def plane(params, data):
+    z = embed(params, data.test)
+    return {'embedding': visualize.plane(z, data.test.y, spec.class_names)}
+
+  return train.Experiment(
+    model,
+    loss,
+    evaluate,
+    optim.make(config, spec),
+    batches.p_by_k(spec, p=config.p, k=config.k),
+    score=lambda found: found['map@r'],
+    figures=plane,
+  )
