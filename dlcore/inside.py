@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore import layers
+from dlcore import layers, visualize
+from dlcore.baselines import least_squares
+from dlcore.data import Dataset
+from dlcore.data.embedded import surface
 
 
 def affine_regions(
@@ -38,3 +41,64 @@ def affine_regions(
   patterns = np.asarray(jax.jit(jax.vmap(active))(x))
   packed = np.packbits(patterns, axis=1)
   return np.unique(packed, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def regression_figures(
+  model: layers.Layer, params: Any, data: Dataset
+) -> dict[str, Any]:
+  """Draws what a regression has learned, by what its data can show.
+
+  Args:
+    model: the network.
+    params: its parameters.
+    data: the splits; 'line' and 'surface' are drawn beside their truth, other
+      data as predicted against true values of the test split.
+
+  Returns:
+    {file name: matplotlib figure}.
+
+  References:
+    Lecture 0 (linear regression; visualising F(x)).
+  """
+  predict = jax.jit(layers.batched(model))
+  spec, test = data.spec, data.test
+  if spec.name == 'line':
+    b, ab = np.asarray(predict(params, jnp.array([[0.0], [1.0]])))[:, 0]
+    return {
+      'line': visualize.line(
+        test.x[:, 0],
+        test.y[:, 0],
+        ab - b,
+        b,
+        spec.truth['a'],
+        spec.truth['b'],
+      )
+    }
+  if spec.name == 'surface':
+    side = np.linspace(-1, 1, 201, dtype=np.float32)
+    grid = np.stack(np.meshgrid(side, side), -1)
+    points = grid.reshape(-1, 2)
+    return {
+      'surface': visualize.surface(
+        surface(grid),
+        np.asarray(predict(params, points)).reshape(grid.shape[:2]),
+        affine_regions(model, params, points).reshape(grid.shape[:2]),
+      )
+    }
+  mean, std = (
+    np.asarray(v or default)
+    for v, default in ((spec.y_mean, 0.0), (spec.y_std, 1.0))
+  )
+  linear = least_squares(data.train.x, data.train.y)
+  guesses = [predict(params, test.x), linear(test.x)]
+  network, line = (np.asarray(guess) * std + mean for guess in guesses)
+  truth = test.y * std + mean
+  return {
+    f'{name}_truth' if spec.targets > 1 else 'truth': visualize.scatter_truth(
+      network[:, i],
+      truth[:, i],
+      name=name,
+      baselines={'least squares': line[:, i]},
+    )
+    for i, name in enumerate(spec.target_names)
+  }

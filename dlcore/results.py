@@ -402,8 +402,8 @@ def closing(folder: pathlib.Path, summary: dict[str, Any]) -> str:
       '',
       table(summary['settings'], swept, summary['baselines']),
       '',
-      f'compiled in {timing["compile_s"]:.1f} s, trained in '
-      f'{timing["train_s"]:.1f} s ({timing["examples_per_s"]:,.0f} examples/s)',
+      f'compiled in {timing["compile_s"]:.2g} s, trained in '
+      f'{timing["train_s"]:.2g} s ({timing["examples_per_s"]:,.0f} examples/s)',
       f'results in {folder}',
     ]
   )

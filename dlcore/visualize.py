@@ -12,11 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
   from matplotlib.figure import Figure
+
+Array = Any  # NumPy's, or whatever np.asarray takes
 
 # Okabe and Ito's eight, told apart by the colour-blind, then Tol's wine, olive.
 PALETTE = (
@@ -32,6 +33,7 @@ PALETTE = (
   '#999933',
 )
 REST = '#CFCFCF'
+GREY = '#808080'
 INK = '#333333'
 NOT_A_NUMBER = (1.0, 0.0, 1.0)
 
@@ -49,9 +51,10 @@ def curves(
 ) -> 'Figure':
   """Draws metrics over epochs: a panel per metric, a colour per setting.
 
-  Lines are means over the seeds that ran an epoch, shades reach from the lowest
-  to the highest. Training is dashed, validation solid. A loss that falls by
-  more than a factor of 100 gets a logarithmic axis.
+  Lines are means over the seeds with a value for the epoch, shades reach from
+  the lowest to the highest; the title counts runs that ended early. Training is
+  dashed, validation solid. A loss that spans more than a factor of 100 gets a
+  logarithmic axis.
 
   Args:
     rows: objects of `metrics.jsonl`: 'epoch', 'seed', the swept values by name,
@@ -68,6 +71,9 @@ def curves(
   Raises:
     ValueError: without rows, or for a name that no row has.
   """
+  from matplotlib.lines import Line2D
+  from matplotlib.ticker import MaxNLocator
+
   if not rows:
     raise ValueError('rows: expected at least one epoch, got none')
   keys = list(dict.fromkeys(key for row in rows for key in row))
@@ -80,83 +86,76 @@ def curves(
       families.setdefault(key.split('/', 1)[1], []).append(key)
   if metrics is None:
     metrics = sorted(families, key=lambda name: name != 'loss')[:MOST_PANELS]
-  for what, names, allowed in (
-    ('metrics', metrics, families),
-    ('by', by, keys),
-  ):
-    for name in names:
-      if name not in allowed:
-        raise ValueError(
-          f'{what}: expected names out of {list(allowed)}, got {name!r}'
-        )
   if not 0 < len(metrics) <= MOST_PANELS:
     raise ValueError(f'metrics: expected 1 to 6 names, got {len(metrics)}')
+  _known('metrics', metrics, list(families))
+  _known('by', ['epoch', 'seed', *by], keys)
 
-  epochs = sorted({row['epoch'] for row in rows})
-  seeds = sorted({row['seed'] for row in rows})
-  settings = list(dict.fromkeys(tuple(row[n] for n in by) for row in rows))
-  drawn = [key for name in metrics for key in families[name]]
-  shape = (len(settings), len(drawn), len(seeds), len(epochs))
-  values = np.full(shape, np.nan)
-  columns = {epoch: i for i, epoch in enumerate(epochs)}
-  for row in rows:
-    s = settings.index(tuple(row[name] for name in by))
-    r, e = seeds.index(row['seed']), columns[row['epoch']]
-    for m, key in enumerate(drawn):
-      value = row.get(key)
-      if value is not None and math.isfinite(value):
-        values[s, m, r, e] = value
-
+  epochs, seeds, settings, values = _gather(
+    rows, by, [key for name in metrics for key in families[name]]
+  )
   across = len(metrics) if len(metrics) <= 3 else (len(metrics) + 1) // 2
   down = math.ceil(len(metrics) / across)
   figure, axes = _figure(down, across, (1.5 + 3.6 * across, 1.2 + 3 * down))
-  marker = 'o' if len(epochs) <= 10 else ''
-  styles = {'train': '--', 'validation': '-'}
-  seen = {}
+  styles: dict[str, dict[str, Any]] = {}
   for ax, name in zip(axes, metrics, strict=False):
     _label(ax, name, 'epoch', '')
-    shown = values[:, [drawn.index(key) for key in families[name]]]
-    finite = shown[np.isfinite(shown)]
+    for key in families[name]:
+      split = key.split('/', 1)[0]
+      styles[split] = {
+        'linestyle': {'train': '--', 'validation': '-'}.get(split, ':'),
+        'marker': 'o' if len(epochs) <= 10 else '',
+        'markersize': 4,
+        'markerfacecolor': 'white' if split == 'train' else None,
+      }
+      # The coloured ones come last, on top of the grey ones.
+      for s in reversed(range(len(settings))):
+        table = np.ma.masked_invalid(values[key][s])
+        mean = table.mean(axis=0).filled(np.nan)
+        few = s < MOST_SETTINGS
+        colour = PALETTE[s] if few else REST
+        ax.plot(
+          epochs, mean, color=colour, lw=1.4 if few else 0.7, **styles[split]
+        )
+        if len(seeds) > 1 and few:
+          low, high = table.min(axis=0), table.max(axis=0)
+          ax.fill_between(epochs, low, high, color=colour, alpha=0.15, lw=0)
+    finite = np.concatenate([values[key].ravel() for key in families[name]])
+    finite = finite[np.isfinite(finite)]
     if not finite.size:
       ax.text(0.5, 0.5, 'no finite value', ha='center', transform=ax.transAxes)
     elif name == 'loss' and 0 < 100 * finite.min() < finite.max():
       ax.set_yscale('log')
-    for key in families[name]:
-      split = key.split('/', 1)[0]
-      style = seen[split] = styles.get(split, ':')
-      # The coloured ones come last, on top of the grey ones.
-      for s in reversed(range(len(settings))):
-        table = np.ma.masked_invalid(values[s, drawn.index(key)])
-        colour = PALETTE[s] if s < MOST_SETTINGS else REST
-        mean = table.mean(axis=0).filled(np.nan)
-        ax.plot(epochs, mean, style, color=colour, marker=marker, ms=3, lw=1.4)
-        if len(seeds) > 1 and s < MOST_SETTINGS:
-          low, high = table.min(axis=0), table.max(axis=0)
-          ax.fill_between(epochs, low, high, color=colour, alpha=0.15, lw=0)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(epochs) == 1:
+      ax.set_xlim(epochs[0] - 1, epochs[0] + 1)
   for ax in axes[len(metrics) :]:
     ax.remove()
 
-  handles = [_line(INK, style) for style in seen.values()]
-  labels = [{'train': 'training'}.get(split, split) for split in seen]
-  for setting, colour in zip(settings, PALETTE[:MOST_SETTINGS], strict=False):
-    if by:
-      handles.append(_line(colour, '-'))
+  handles = [Line2D([], [], color=GREY, **style) for style in styles.values()]
+  labels = [{'train': 'training'}.get(split, split) for split in styles]
+  if by:
+    for setting, colour in zip(settings, PALETTE[:MOST_SETTINGS], strict=False):
+      handles.append(Line2D([], [], color=colour))
       labels.append(', '.join(map(_assignment, by, setting)))
   if len(settings) > MOST_SETTINGS:
-    handles.append(_line(REST, '-'))
+    handles.append(Line2D([], [], color=REST))
     labels.append(f'{len(settings) - MOST_SETTINGS} more settings')
   _legend(figure, handles, labels)
-  note = f'mean of {len(seeds)} seeds, shade from the lowest to the highest'
+  notes = ['one seed']
+  if len(seeds) > 1:
+    notes = [f'mean of {len(seeds)} seeds, shade from lowest to highest']
+  ran = np.isfinite(np.stack(list(values.values()))).any(axis=0)
+  early = int((ran.any(axis=-1) & ~ran[..., -1]).sum())
+  if early:
+    notes.append(f'{early} of {ran[..., 0].size} runs ended early')
   if len(metrics) < len(families):
-    left = f'; {len(families) - len(metrics)} more metrics not shown'
-  else:
-    left = ''
-  _title(figure, (note if len(seeds) > 1 else 'one seed') + left)
+    notes.append(f'{len(families) - len(metrics)} more metrics not shown')
+  figure.suptitle('; '.join(notes), fontsize=10, color=INK)
   return figure
 
 
-def confusion(matrix: ArrayLike, class_names: Sequence[str]) -> 'Figure':
+def confusion(matrix: Array, class_names: Sequence[str]) -> 'Figure':
   """Draws a confusion matrix in which the errors stand out.
 
   The colour of an error is its share of the examples of the true class; the
@@ -170,7 +169,8 @@ def confusion(matrix: ArrayLike, class_names: Sequence[str]) -> 'Figure':
     A figure.
 
   Raises:
-    ValueError: for a matrix that is not square, or another number of names.
+    ValueError: for a matrix that is not square, another number of names, or
+      numbers that are not counts.
   """
   matrix = np.asarray(matrix)
   size = len(class_names)
@@ -179,30 +179,28 @@ def confusion(matrix: ArrayLike, class_names: Sequence[str]) -> 'Figure':
       f'matrix: expected [C, C] with C = {size} class names, got '
       f'{list(matrix.shape)}'
     )
+  if (matrix < 0).any() or (matrix != np.rint(matrix)).any():
+    raise ValueError('matrix: expected counts, got negative or broken numbers')
+  matrix = matrix.astype(int)
   totals = matrix.sum(axis=1, keepdims=True)
   share = 100 * matrix / np.maximum(totals, 1)
   share[np.diag_indices(size)] = np.nan
   inches = float(np.clip((0.5 if size <= 20 else 0.17) * size, 3, 11))
   figure, (ax,) = _figure(1, 1, (inches + 2.6, inches + 1.6))
   colours = _colour_map('Oranges', bad='#E9E9E9')
-  worst = max(np.nanmax(share, initial=0), 1e-9)
+  worst = max(np.nanmax(share, initial=0), 1.0)
   shown = ax.imshow(share, cmap=colours, vmin=0, vmax=worst)
   bar = figure.colorbar(shown, ax=ax, shrink=0.6, aspect=30)
   _bar(bar, 'errors, % of the true class')
 
   right, total = int(np.trace(matrix)), int(matrix.sum())
-  percent = f'{100 * right / max(total, 1):.1f} %'
-  _label(
-    ax,
-    f'{percent} of {total:,} examples right',
-    'predicted class',
-    'true class',
-  )
+  title = f'{100 * right / max(total, 1):.1f} % of {total:,} examples right'
+  _label(ax, title, 'predicted class', 'true class')
   _bare(ax)
   step = math.ceil(size / 60)
   names = [_short(name, 20) for name in class_names][::step]
   points = 9 if size <= 20 else 7
-  steep = size > 20 or max(map(len, names)) > 3
+  steep = 0.09 * max(map(len, names)) > step * inches / size
   ax.set_xticks(
     range(0, size, step), names, fontsize=points, rotation=90 if steep else 0
   )
@@ -227,8 +225,8 @@ def confusion(matrix: ArrayLike, class_names: Sequence[str]) -> 'Figure':
 
 
 def images_beside(
-  top: ArrayLike,
-  others: Mapping[str, ArrayLike],
+  top: Array,
+  others: Mapping[str, Array],
   *,
   name: str = 'input',
   titles: Sequence[str] = (),
@@ -265,31 +263,27 @@ def images_beside(
     raise ValueError(f'titles: expected {count} or none, got {len(titles)}')
   gap = _gap(height)
   sheet = _sheet(np.stack(list(rows.values())), gap, 1.0)
-  inch = min(1.0, 12 / count)
-  size = (inch * count + 1.6, inch * len(rows) * height / width + 0.7)
-  figure, (ax,) = _figure(1, 1, size)
-  ax.imshow(sheet, vmin=0, vmax=1)
-  _bare(ax)
   labels = [_literal(textwrap.fill(row, 16)) for row in rows]
+  inch = min(1.0, 12 / count)
+  figure, (ax,) = _figure_of(sheet, inch * count, 1.6, 0.6)
+  _label(ax, title, '', '')
+  ax.imshow(sheet, vmin=0, vmax=1)
   ax.set_yticks((height + gap) * np.arange(len(rows)) + height / 2, labels)
   ax.xaxis.tick_top()
-  ax.tick_params(length=0)
   if titles:
+    most = max(3, int(inch * 13))
     ax.set_xticks(
       (width + gap) * np.arange(count) + width / 2,
-      [
-        _literal(textwrap.fill(text, max(3, int(inch * 13)))) for text in titles
-      ],
+      [_literal(textwrap.fill(text, most)) for text in titles],
     )
   else:
     ax.set_xticks([])
-  _title(figure, title)
   return figure
 
 
 def plane(
-  points: ArrayLike,
-  labels: ArrayLike,
+  points: Array,
+  labels: Array,
   class_names: Sequence[str],
   *,
   title: str = '',
@@ -318,6 +312,8 @@ def plane(
   References:
     Pearson, On lines and planes of closest fit to systems of points, 1901.
   """
+  from matplotlib.lines import Line2D
+
   points = _array('points', points, 'ND').astype(np.float64)
   labels = _array('labels', labels, 'N')
   classes = len(class_names)
@@ -326,10 +322,11 @@ def plane(
       f'points, labels: expected [N, D >= 2] and [N], got '
       f'{list(points.shape)} and {list(labels.shape)}'
     )
-  if labels.min() < 0 or labels.max() >= classes:
+  whole = labels.dtype.kind in 'iu'
+  if not whole or labels.min() < 0 or labels.max() >= classes:
     raise ValueError(
-      f'labels: expected 0 to {classes - 1} for {classes} class names, got '
-      f'{labels.min()} to {labels.max()}'
+      f'labels: expected i32 in 0 to {classes - 1} for {classes} class names, '
+      f'got {labels.dtype} in {labels.min()} to {labels.max()}'
     )
   finite = np.isfinite(points).all(axis=1)
   if not finite.any():
@@ -341,25 +338,23 @@ def plane(
     axis_names = [f'PC {i + 1} ({100 * share[i]:.0f} %)' for i in (0, 1)]
 
   figure, (ax,) = _figure(1, 1, (7, 6) if classes <= 15 else (8.2, 6))
-  _label(ax, '', *axis_names)
+  _label(ax, title, *axis_names)
   colours = _class_colours(classes)
   unseen = np.isin(labels, list(highlight))
   step = math.ceil(len(points) / MOST_POINTS)
   # Random order, so that no class is drawn on top of all others.
   order = np.random.default_rng(0).permutation(len(points))[::step]
-  for group, marker in (
-    (order[~unseen[order]], 'o'),
-    (order[unseen[order]], '^'),
-  ):
-    if len(group):
-      ax.scatter(
-        *points[group].T,
-        s=12 if marker == 'o' else 24,
-        c=colours[labels[group]],
-        marker=marker,
-        linewidths=0,
-        alpha=0.75,
-      )
+  for new, marker, area in ((False, 'o', 12), (True, '^', 24)):
+    group = order[unseen[order] == new]
+    ax.scatter(
+      points[group, 0],
+      points[group, 1],
+      s=area,
+      c=colours[labels[group]],
+      marker=marker,
+      linewidths=0,
+      alpha=0.75,
+    )
   present = [int(c) for c in np.unique(labels)]
   if classes <= 15:
     medians = [np.median(points[labels == c], axis=0) for c in present]
@@ -369,17 +364,13 @@ def plane(
     _class_bar(figure, ax, colours, class_names)
   ax.set_aspect('equal', adjustable='datalim')
   if unseen.any():
-    _legend(
-      figure,
-      [_line(INK, '', 'o'), _line(INK, '', '^')],
-      ['class seen in training', 'class not seen in training'],
-    )
-  _title(figure, title)
+    handles = [Line2D([], [], color=INK, ls='', marker=m, ms=5) for m in 'o^']
+    _legend(figure, handles, ['seen in training', 'not seen in training'])
   return figure
 
 
 def line(
-  x: ArrayLike, y: ArrayLike, a: float, b: float, true_a: float, true_b: float
+  x: Array, y: Array, a: float, b: float, true_a: float, true_b: float
 ) -> 'Figure':
   """Draws points, the line fitted to them and the line they came from.
 
@@ -400,7 +391,7 @@ def line(
   x, y = _pair('x', x, 'y', y)
   figure, (ax,) = _figure(1, 1, (6, 4.8))
   _label(ax, f'line fitted to {len(x)} points', 'x', 'y')
-  ends = np.array([np.nanmin(x), np.nanmax(x)])
+  ends = np.array(_range(x))
   handles = [
     ax.scatter(x, y, s=16, color=PALETTE[5], linewidths=0, alpha=0.8),
     *ax.plot(ends, true_a * ends + true_b, '--', color=INK, lw=2),
@@ -416,9 +407,9 @@ def line(
 
 
 def surface(
-  target: ArrayLike,
-  fitted: ArrayLike,
-  regions: ArrayLike,
+  target: Array,
+  fitted: Array,
+  regions: Array,
   *,
   extent: tuple[float, float, float, float] = (-1, 1, -1, 1),
 ) -> 'Figure':
@@ -451,40 +442,44 @@ def surface(
   both = np.stack([target, fitted])
   low, high = _range(both)
   error = fitted - target
-  most = max(-_range(error)[0], _range(error)[1], 1e-9)
-  rms = (
-    math.sqrt(np.nanmean(error**2)) if np.isfinite(error).any() else math.nan
-  )
-  picture, count = _mosaic(regions)
+  most = max(np.abs(_range(error))) or 1.0
+  picture, count = _coloured(regions)
   for ax, title in zip(
     axes,
     (
       'target F(x)',
       "network's F(x)",
-      f'error, RMS {rms:.3g}',
       f'{count:,} affine regions B(x)',
+      f'error, RMS {_rms(error):.3g}',
     ),
     strict=True,
   ):
     _label(ax, title, 'x₁', 'x₂')
     ax.grid(False)
-  place = {'origin': 'lower', 'extent': extent, 'aspect': 'auto'}
-  for ax, values in zip(axes, both, strict=False):
-    shown = ax.imshow(values, cmap='viridis', vmin=low, vmax=high, **place)
-  _bar(figure.colorbar(shown, ax=list(axes[:2]), aspect=30), 'F(x)')
-  shown = axes[2].imshow(error, cmap='RdBu_r', vmin=-most, vmax=most, **place)
-  axes[3].imshow(picture, **place)
-  _bar(figure.colorbar(shown, ax=list(axes[2:]), aspect=30), 'fit - target')
+    ax.locator_params(nbins=5)
+  top, bottom = axes[:2], axes[2:]
+  for ax, values in zip(top, both, strict=True):
+    shown = ax.imshow(
+      values, 'viridis', vmin=low, vmax=high, origin='lower', extent=extent
+    )
+  _bar(figure.colorbar(shown, ax=top, aspect=30), 'F(x)')
+  bottom[0].imshow(picture, origin='lower', extent=extent)
+  shown = bottom[1].imshow(
+    error, 'RdBu_r', vmin=-most, vmax=most, origin='lower', extent=extent
+  )
+  _bar(figure.colorbar(shown, ax=bottom, aspect=30), 'fit - target')
+  for ax in axes:
+    ax.set_aspect('auto')
   return figure
 
 
 def scatter_truth(
-  predictions: ArrayLike,
-  targets: ArrayLike,
+  predictions: Array,
+  targets: Array,
   *,
   name: str = 'target',
   unit: str = '',
-  baselines: Mapping[str, ArrayLike] | None = None,
+  baselines: Mapping[str, Array] | None = None,
 ) -> 'Figure':
   """Draws predicted against true values of a regression.
 
@@ -506,7 +501,6 @@ def scatter_truth(
   handles, labels, drawn = [], [], []
   for i, (group, values) in enumerate(groups.items()):
     values, truth = _pair(group, values, 'targets', targets)
-    rms = math.sqrt(np.nanmean((values - truth) ** 2))
     handles.append(
       ax.scatter(
         truth,
@@ -518,10 +512,12 @@ def scatter_truth(
         zorder=2 if i else 2.5,
       )
     )
-    labels.append(f'{group}: RMS error {rms:.3g} {unit}'.rstrip())
+    labels.append(f'{group}: RMS error {_rms(values - truth):.3g}')
     drawn += [values, truth]
   low, high = _range(np.concatenate(drawn))
   handles += ax.plot([low, high], [low, high], '--', color=INK, lw=1)
+  edge = 0.04 * (high - low)
+  ax.set(xlim=(low - edge, high + edge), ylim=(low - edge, high + edge))
   ax.set_aspect('equal')
   suffix = f' [{unit}]' if unit else ''
   _label(
@@ -531,7 +527,7 @@ def scatter_truth(
   return figure
 
 
-def filters(kernel: ArrayLike, *, title: str = 'filters') -> 'Figure':
+def filters(kernel: Array, *, title: str = 'filters') -> 'Figure':
   """Draws the filters of a first layer, all on one scale symmetric about 0.
 
   Args:
@@ -557,11 +553,11 @@ def filters(kernel: ArrayLike, *, title: str = 'filters') -> 'Figure':
   images = np.moveaxis(kernel, -1, 0)
   text = f'{title}: {len(images)} of {height} x {width} x {channels}'
   if channels == 3:
-    return _mosaic_of(0.5 + images / (2 * most), text)
-  return _mosaic_of(images, text, 'RdBu_r', -most, most, 'weight')
+    return _tiles(0.5 + images / (2 * most), text)
+  return _tiles(images, text, 'RdBu_r', -most, most, 'weight')
 
 
-def feature_maps(maps: ArrayLike, *, title: str = 'feature maps') -> 'Figure':
+def feature_maps(maps: Array, *, title: str = 'feature maps') -> 'Figure':
   """Draws what every unit of a layer sees in one image, all on one scale.
 
   Args:
@@ -582,11 +578,11 @@ def feature_maps(maps: ArrayLike, *, title: str = 'feature maps') -> 'Figure':
   if dead:
     text += f', {dead} of them zero everywhere'
   images = np.moveaxis(maps, -1, 0)[..., None]
-  return _mosaic_of(images, text, 'viridis', min(low, 0), high, 'activation')
+  return _tiles(images, text, 'viridis', min(low, 0), high, 'activation')
 
 
 def manifold(
-  images: ArrayLike,
+  images: Array,
   *,
   extent: tuple[float, float, float, float] | None = None,
   title: str = '',
@@ -612,23 +608,17 @@ def manifold(
   rows, columns, height, width, channels = images.shape
   flat = _rgb('images', images.reshape(-1, height, width, channels))
   sheet = _sheet(flat.reshape(rows, columns, height, width, 3), 0, 1.0)
-  ratio = sheet.shape[0] / sheet.shape[1]
-  figure, (ax,) = _figure(1, 1, (9, 9 * ratio))
-  _label(ax, '', 'z₁', 'z₂')
-  ax.grid(False)
+  figure, (ax,) = _figure_of(sheet, 8, 0.8, 0.8)
+  _label(ax, title, 'z₁', 'z₂')
   ax.imshow(sheet, vmin=0, vmax=1, extent=extent, aspect='auto')
-  ax.set_box_aspect(ratio)
+  ax.set_box_aspect(sheet.shape[0] / sheet.shape[1])
   if extent is None:
-    _bare(ax)
     ax.set_xticks([])
     ax.set_yticks([])
-  _title(figure, title)
   return figure
 
 
-def reliability(
-  confidence: ArrayLike, accuracy: ArrayLike, counts: ArrayLike
-) -> 'Figure':
+def reliability(confidence: Array, accuracy: Array, counts: Array) -> 'Figure':
   """Draws how often a classifier is right when it is so sure.
 
   Args:
@@ -698,29 +688,38 @@ def _figure(
   return figure, list(axes.flat)
 
 
+def _figure_of(
+  sheet: np.ndarray, width: float, right: float, above: float
+) -> 'tuple[Figure, list[Axes]]':
+  """Makes a figure for one picture, with inches left for what is around it."""
+  height = width * sheet.shape[0] / sheet.shape[1]
+  figure, axes = _figure(1, 1, (max(width + right, 3.6), height + above))
+  _bare(axes[0])
+  return figure, axes
+
+
 def _label(ax: 'Axes', title: str, x: str, y: str) -> None:
-  """Writes the title and what the axes are."""
+  """Writes the title, in as many lines as it needs, and what the axes are."""
+  most = max(16, int(11 * (ax.get_figure().get_figwidth() - 1.2)))
+  title = textwrap.fill(title, most)
   ax.set_title(_literal(title), fontsize=11, loc='left', color=INK)
   ax.set_xlabel(_literal(x), fontsize=10, color=INK)
   ax.set_ylabel(_literal(y), fontsize=10, color=INK)
 
 
-def _title(figure: 'Figure', text: str) -> None:
-  """Writes a title over all panels, in as many lines as it needs."""
-  if text:
-    wrapped = textwrap.fill(text, max(20, int(11 * figure.get_figwidth())))
-    figure.suptitle(_literal(wrapped), fontsize=11, color=INK)
-
-
 def _legend(figure: 'Figure', handles: list[Any], labels: list[str]) -> None:
   """Puts a legend below the panels, where it covers nothing."""
-  longest = max(map(len, labels)) + 6
-  columns = max(1, int(12.5 * figure.get_figwidth() / longest))
+  lengths = [len(label) + 6 for label in labels]
+  room = int(12.5 * figure.get_figwidth())
+  if sum(lengths) <= room:
+    columns = len(labels)
+  else:
+    columns = max(1, room // max(lengths))
   legend = figure.legend(
     handles,
     [''] * len(labels),
     loc='outside lower center',
-    ncols=min(columns, len(labels)),
+    ncols=columns,
     frameon=False,
     fontsize=9,
     labelcolor=INK,
@@ -728,13 +727,6 @@ def _legend(figure: 'Figure', handles: list[Any], labels: list[str]) -> None:
   # Set afterwards: a legend leaves out labels that start with '_'.
   for text, label in zip(legend.get_texts(), labels, strict=True):
     text.set_text(_literal(label))
-
-
-def _line(colour: str, style: str, marker: str = '') -> Any:
-  """Makes a line for a legend."""
-  from matplotlib.lines import Line2D
-
-  return Line2D([], [], color=colour, linestyle=style, marker=marker, ms=5)
 
 
 def _bar(bar: Any, text: str) -> None:
@@ -771,7 +763,40 @@ def _equation(a: float, b: float) -> str:
   return f'y = {a:.3g} x {"-" if b < 0 else "+"} {abs(b):.3g}'
 
 
-def _array(name: str, value: ArrayLike, axes: str) -> np.ndarray:
+def _known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+  """Refuses names that no row has."""
+  for name in names:
+    if name not in known:
+      raise ValueError(f'{what}: expected names out of {known}, got {name!r}')
+
+
+def _gather(
+  rows: Sequence[Mapping[str, Any]], by: Sequence[str], keys: Sequence[str]
+) -> tuple[list[int], list[int], list[tuple], dict[str, np.ndarray]]:
+  """Finds epochs, seeds and settings, and f64[settings, seeds, epochs] by key.
+
+  What is missing or not finite is NaN.
+  """
+  epochs = sorted({row['epoch'] for row in rows})
+  seeds = sorted({row['seed'] for row in rows})
+  settings = list(dict.fromkeys(tuple(row[n] for n in by) for row in rows))
+  shape = (len(settings), len(seeds), len(epochs))
+  values = {key: np.full(shape, np.nan) for key in keys}
+  s_of, r_of, e_of = (
+    {name: i for i, name in enumerate(names)}
+    for names in (settings, seeds, epochs)
+  )
+  for row in rows:
+    setting = tuple(row[name] for name in by)
+    at = s_of[setting], r_of[row['seed']], e_of[row['epoch']]
+    for key in keys:
+      value = row.get(key)
+      if value is not None and math.isfinite(value):
+        values[key][at] = value
+  return epochs, seeds, settings, values
+
+
+def _array(name: str, value: Array, axes: str) -> np.ndarray:
   """Converts to an array with as many axes as letters, none of them empty."""
   array = np.asarray(value)
   if array.ndim != len(axes) or array.size == 0:
@@ -783,7 +808,7 @@ def _array(name: str, value: ArrayLike, axes: str) -> np.ndarray:
 
 
 def _pair(
-  name: str, value: ArrayLike, other: str, values: ArrayLike
+  name: str, value: Array, other: str, values: Array
 ) -> tuple[np.ndarray, np.ndarray]:
   """Converts two vectors of one length."""
   first = _array(name, value, 'N').astype(np.float64)
@@ -801,9 +826,17 @@ def _range(values: np.ndarray) -> tuple[float, float]:
   return (float(finite.min()), float(finite.max())) if finite.size else (0, 1)
 
 
-def _rgb(name: str, images: ArrayLike) -> np.ndarray:
+def _rms(values: np.ndarray) -> float:
+  """Root of the mean square of the finite numbers; NaN of none."""
+  finite = values[np.isfinite(values)]
+  return float(np.sqrt(np.mean(finite**2))) if finite.size else math.nan
+
+
+def _rgb(name: str, images: Array) -> np.ndarray:
   """Converts grey or RGB images, uint8 or in [0, 1], to f32[N, H, W, 3]."""
   images = _array(name, images, 'NHWC')
+  if images.dtype.kind in 'iu' and images.dtype != np.uint8:
+    raise ValueError(f'{name}: expected f32 or uint8, got {images.dtype}')
   if images.shape[-1] not in (1, 3):
     raise ValueError(
       f'{name}: expected 1 or 3 channels, got {images.shape[-1]}'
@@ -832,7 +865,7 @@ def _sheet(images: np.ndarray, gap: int, blank: float) -> np.ndarray:
   return sheet[: len(sheet) - gap, : sheet.shape[1] - gap]
 
 
-def _mosaic_of(
+def _tiles(
   images: np.ndarray,
   title: str,
   colours: str | None = None,
@@ -850,13 +883,11 @@ def _mosaic_of(
   blank = 1.0 if colours is None else np.nan
   full = np.full((rows * columns, height, width, channels), blank)
   full[:count] = images
-  sheet = _sheet(
-    full.reshape(rows, columns, height, width, channels), _gap(height), blank
-  )
-  inch = min(0.9, 10 / columns)
-  size = (inch * columns + 1.4, inch * rows * height / width + 0.7)
-  figure, (ax,) = _figure(1, 1, (max(size[0], 4.5), max(size[1], 1.6)))
-  _bare(ax)
+  full = full.reshape(rows, columns, height, width, channels)
+  sheet = _sheet(full, _gap(height), blank)
+  inches = min(10, max(0.9 * columns, 2))
+  figure, (ax,) = _figure_of(sheet, inches, 1.4, 0.5)
+  _label(ax, title, '', '')
   ax.set_xticks([])
   ax.set_yticks([])
   shown = ax.imshow(
@@ -868,7 +899,6 @@ def _mosaic_of(
   )
   if colours is not None:
     _bar(figure.colorbar(shown, ax=ax, shrink=0.8, aspect=25), meaning)
-  _title(figure, title)
   return figure
 
 
@@ -958,16 +988,16 @@ def _names(
       x,
       y,
       text,
-      color=0.75 * colour[:3],
+      color=0.6 * colour[:3],
       fontsize=11,
       fontweight='bold',
       ha='center',
       va='center',
-      path_effects=[withStroke(linewidth=3, foreground='white')],
+      path_effects=[withStroke(linewidth=3.5, foreground='white')],
     )
 
 
-def _mosaic(regions: np.ndarray) -> tuple[np.ndarray, int]:
+def _coloured(regions: np.ndarray) -> tuple[np.ndarray, int]:
   """Colours regions at random, darker at their edges; also counts them."""
   ids, index = np.unique(regions, return_inverse=True)
   generator = np.random.default_rng(0)
@@ -979,7 +1009,3 @@ def _mosaic(regions: np.ndarray) -> tuple[np.ndarray, int]:
   edge[:, 1:] |= index[:, 1:] != index[:, :-1]
   picture[edge] *= 0.45
   return picture, len(ids)
-
-
-def regression(model, params, data):
-  return {}

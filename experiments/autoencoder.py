@@ -33,7 +33,10 @@ def experiment(config, spec):
     raise UsageError(f'--dataset={spec.name}: an autoencoder needs images')
   make = {'dense': models.dense_autoencoder, 'conv': models.conv_autoencoder}
   net = make[config.kind](spec.shape, code=config.code)
-  blur = layers.lift_random(lambda key, x: x + config.noise * jax.random.normal(key, x.shape), name='noise')
+  blur = layers.lift_random(
+    lambda key, x: x + config.noise * jax.random.normal(key, x.shape),
+    name='noise',
+  )
   model = layers.serial(blur, net.encoder, net.decoder, name='autoencoder')
   key = jax.random.key(0)  # the same noise at every evaluation
   target = lambda split: split._replace(y=split.x)

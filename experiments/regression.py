@@ -20,7 +20,7 @@ class Config:
   batch_size: int = flag(32, 'examples in a batch', low=1)
   data: Data = Data(dataset='diabetes')
   training: Training = Training(
-    epochs=100, learning_rate=1e-2, schedule='cosine'
+    epochs=100, learning_rate=0.03, schedule='cosine'
   )
 
 
@@ -28,8 +28,8 @@ def experiment(config, spec):
   """Makes the experiment from its flags and the facts of its data."""
   import jax.numpy as jnp
 
-  from dlcore import baselines, batches, layers, losses, metrics, models, optim
-  from dlcore import train, visualize
+  from dlcore import baselines, batches, inside, layers, losses, metrics
+  from dlcore import models, optim, train
 
   line = spec.name == 'line'
   model = models.mlp(
@@ -66,5 +66,5 @@ def experiment(config, spec):
     optim.make(config, spec),
     batches.shuffled(config.batch_size),
     baselines=beside,
-    figures=lambda params, data: visualize.regression(model, params, data),
+    figures=lambda params, data: inside.regression_figures(model, params, data),
   )

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.webp', '.ppm', '.pgm')
 MAX_PIXELS = 64_000_000
-# Pillow's names of these formats (a camera's .jpg may be MPO); no others are
-# tried, whatever a file holds.
-_FORMATS = ('PNG', 'JPEG', 'MPO', 'BMP', 'GIF', 'WEBP', 'PPM')
+# Pillow's names of these formats; no others are tried, whatever a file holds.
+_FORMATS = ('PNG', 'JPEG', 'BMP', 'GIF', 'WEBP', 'PPM')
 EQUAL = 'three equal channels stored as one'
 
 
@@ -44,6 +43,7 @@ def read(
   """
   from PIL import Image
 
+  Image.init()  # Pillow cannot name a format before its plugin is loaded
   rows: list[Array] = []
   broken: list[str] = []
   first = ''

@@ -88,12 +88,14 @@ def _arrays(path: str) -> dict[str, Array]:
     raise DataError(f'npz file {show(path)} does not exist; check the path')
   wanted = (*ARRAYS, 'class_names')
   try:
-    archive = np.load(file, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-      raise ValueError('one array, not an archive')
-    with archive:
-      return {a: archive[a] for a in archive.files if a in wanted} | {
-        a: np.empty(0) for a in archive.files if a not in wanted
+    with open(file, 'rb') as stream:
+      archive = np.load(stream, allow_pickle=False)
+      if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError('one array, not an archive')
+      # The others are only listed.
+      return {
+        name: archive[name] if name in wanted else np.empty(0)
+        for name in archive.files
       }
   except (
     OSError,

@@ -140,7 +140,7 @@ def _numbers(
     return None
   for line, number in zip(lines, numbers, strict=True):
     # Beyond float32, the arrays' type, a number would become infinite.
-    if not abs(number) <= np.finfo(np.float32).max:
+    if not abs(number) <= float(np.finfo(np.float32).max):
       raise DataError(
         f'{show(path)}: column {show(column)} is {number} in line {line}; '
         'expected a finite number'

@@ -31,8 +31,8 @@ def prepare(name: str, builder: Any) -> None:
     except ImportError as error:
       raise DataError(
         f'dataset {show(name)} is not in {root}, and TFDS cannot prepare it '
-        f'without {error.name or "TensorFlow"}; where that is installed, run tfds build {name} '
-        '--file_format=array_record'
+        f'without {error.name or "TensorFlow"}; where that is installed, run '
+        f'tfds build {name} --file_format=array_record'
       ) from None
     except Exception as error:  # whatever the set's own code raises
       raise DataError(

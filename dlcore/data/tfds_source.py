@@ -105,7 +105,9 @@ def read(name: str, *, data_dir: str, resize: int, task: str) -> Source:
     test = None
     if 'test' in splits:
       test = _split(name, builder, fields, 'test', resize)
-  except (OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
+  except DataError:
+    raise
+  except Exception as error:  # damaged records fail in many ways
     raise DataError(
       f'dataset {show(name)} in {builder.data_path} cannot be read '
       f'({show(str(error))}); remove that folder and prepare it again'
@@ -132,21 +134,20 @@ def read(name: str, *, data_dir: str, resize: int, task: str) -> Source:
 
 def _unknown(name: str, data_dir: str) -> str:
   if '\0' not in name and os.path.exists(name):
-    kind = 'folder'
-    if os.path.isfile(name):
-      kind = 'npz' if name.endswith('.npz') else 'csv'
-    return f'dataset {show(name)} is a path; write --dataset={kind}:{name}'
+    return (
+      f'dataset {show(name)} is a path; write folder:, npz: or csv: before it'
+    )
   known = [*embedded.NAMES, *WELL_KNOWN]
   folder = os.path.expanduser(data_dir or os.environ.get('TFDS_DATA_DIR', ''))
   if folder and os.path.isdir(folder):
     known += os.listdir(folder)
   close = difflib.get_close_matches(name.split('/')[0].lower(), known, 1)
-  guess = ''
-  if close and close[0] != name:
-    guess = f'; did you mean {close[0]}?'
+  guess = close[0] if close and close[0] != name else ''
   return (
-    f'no dataset {show(name)}{guess}; give {", ".join(embedded.NAMES)}, a set '
-    'of TFDS, folder:PATH, npz:PATH or csv:PATH'
+    f'no dataset {show(name)}; '
+    + (f'did you mean {guess}? There are ' if guess else 'there are ')
+    + f'{", ".join(embedded.NAMES)}, the sets of TFDS, folder:PATH, npz:PATH '
+    'and csv:PATH'
   )
 
 
@@ -366,7 +367,8 @@ def _cache_file(builder: Any, split: str, resize: int) -> str:
 
 def _cached(file: str, count: int) -> Split | None:
   try:
-    with np.load(file, allow_pickle=False) as arrays:
+    with open(file, 'rb') as stream:
+      arrays = np.load(stream, allow_pickle=False)
       part = Split(arrays['x'], arrays['y'])
   except Exception:  # whatever is wrong with it, a bad cache is no cache
     return None

@@ -165,15 +165,19 @@ def graph(
 
     def call(part, x):
       if (part, x.shape) not in outputs:
-        found, output = parts[part].init(
-          jax.random.fold_in(key, order[part]), x.shape
-        )
+        try:
+          found, output = parts[part].init(
+            jax.random.fold_in(key, order[part]), x.shape
+          )
+        except Exception as error:
+          error.add_note(f'in part {part!r} of {name!r}')
+          raise
         outputs[part, x.shape] = output
         if found:
           params.setdefault(part, found)
       return jnp.zeros(outputs[part, x.shape], x.dtype)
 
-    # Zeros of the right shape stand for the values: every part is visited once.
+    # Zeros of the right shape stand for the values; every part is drawn once.
     return params, forward(call, jnp.zeros(shape)).shape
 
   layer = Layer(init, lambda params, x, key=None: x, name, parts, forward)
@@ -271,6 +275,28 @@ def numbered(layers: Iterable[Layer]) -> dict[str, Layer]:
   return {f'{i:0{width}}_{x.name}': x for i, x in enumerate(layers)}
 
 
+def chain(parts: dict[str, Layer], *, name: str = 'chain') -> Layer:
+  """Runs named layers one after another.
+
+  Args:
+    parts: name -> layer, first to last.
+    name: what the stack is called.
+
+  Returns:
+    A Layer.
+
+  References:
+    Lecture 0 (a complete deep network).
+  """
+
+  def forward(call, x):
+    for part in parts:
+      x = call(part, x)
+    return x
+
+  return graph(parts, forward, name=name)
+
+
 def serial(*layers: Layer, name: str = 'serial') -> Layer:
   """Runs layers one after another.
 
@@ -284,14 +310,7 @@ def serial(*layers: Layer, name: str = 'serial') -> Layer:
   References:
     Lecture 0 (a complete deep network).
   """
-  parts = numbered(layers)
-
-  def forward(call, x):
-    for part in parts:
-      x = call(part, x)
-    return x
-
-  return graph(parts, forward, name=name)
+  return chain(numbered(layers), name=name)
 
 
 def residual(

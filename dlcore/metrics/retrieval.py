@@ -145,9 +145,9 @@ def retrieval(
       d = jnp.where(everywhere == index, jnp.inf, d)
       hit &= everywhere != index
     r = hit.sum()
-    nearest_hit = jnp.argmin(jnp.where(hit, d, jnp.inf))
-    near = d[nearest_hit]
-    before = (d < near) | ((d == near) & (everywhere < nearest_hit))
+    near = jnp.where(hit, d, jnp.inf).min()
+    first = jnp.where(hit & (d == near), everywhere, len(gallery)).min()
+    before = (d < near) | ((d == near) & (everywhere < first))
     _, indices = jax.lax.top_k(-d, most)
     rank = jnp.arange(1, most + 1)
     hits = hit[indices] & (rank <= r)

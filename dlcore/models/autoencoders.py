@@ -4,6 +4,9 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 from dlcore import layers
 from dlcore.layers import Layer
 
@@ -40,11 +43,7 @@ def autoencoder(encoder: Layer, decoder: Layer) -> Autoencoder:
   return Autoencoder(
     encoder,
     decoder,
-    layers.graph(
-      {'encoder': encoder, 'decoder': decoder},
-      lambda call, x: call('decoder', call('encoder', x)),
-      name='autoencoder',
-    ),
+    layers.chain({'encoder': encoder, 'decoder': decoder}, name='autoencoder'),
   )
 
 
@@ -133,3 +132,80 @@ def conv_autoencoder(
     ),
     layers.serial(*decoder, name='decoder'),
   )
+
+
+class VAE(NamedTuple):
+  """The three networks of a variational autoencoder and their composition.
+
+  Attributes:
+    encoder: example -> f32[2, code]: the mean and the log variance of the
+      code, so that `mean, log_variance = encoder.apply(...)`.
+    sample: f32[2, code] -> f32[code]: a draw in training, else the mean.
+    decoder: code -> example.
+    whole: example -> example, params {'encoder': ..., 'decoder': ...}.
+  """
+
+  encoder: Layer
+  sample: Layer
+  decoder: Layer
+  whole: Layer
+
+
+def gaussian() -> Layer:
+  """Draws a code from its normal distribution; without a key, its mean.
+
+  Returns:
+    A Layer f32[2, code] -> f32[code], of (mean, log variance); the draw is
+    mean + exp(log variance / 2) N(0, 1), through which gradients flow.
+
+  References:
+    Kingma, Welling, Auto-encoding variational Bayes, 2014.
+  """
+
+  def init(key, shape):
+    if len(shape) != 2 or shape[0] != 2:
+      raise ValueError(f'gaussian: expected shape (2, code), got {shape}')
+    return {}, tuple(shape[1:])
+
+  def apply(params, x, key=None):
+    mean, log_variance = x
+    if key is None:
+      return mean
+    noise = jax.random.normal(key, mean.shape, mean.dtype)
+    return mean + jnp.exp(log_variance / 2) * noise
+
+  return Layer(init, apply, 'gaussian')
+
+
+def vae(
+  shape: tuple[int, ...] = (28, 28, 1),
+  *,
+  code: int = 2,
+  hidden: tuple[int, ...] = (256, 128, 64),
+  output: Callable[[], Layer] = layers.sigmoid,
+) -> VAE:
+  """Variational autoencoder 784-256-128-64-(2+2)-64-128-256-784.
+
+  Args:
+    shape: shape of an example.
+    code: length of the code.
+    hidden: units of the encoder's hidden layers; the decoder mirrors them.
+    output: makes the last nonlinearity, as in `dense_autoencoder`.
+
+  Returns:
+    A VAE.
+
+  References:
+    Lecture 4 (the tutorial it names); Kingma, Welling, Auto-encoding
+    variational Bayes, 2014.
+  """
+  plain = dense_autoencoder(shape, code=2 * code, hidden=hidden, output=output)
+  encoder = layers.serial(
+    *plain.encoder.parts.values(), layers.reshape((2, code)), name='encoder'
+  )
+  parts = {
+    'encoder': encoder,
+    'sample': gaussian(),
+    'decoder': plain.decoder,
+  }
+  return VAE(**parts, whole=layers.chain(parts, name='vae'))
