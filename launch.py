@@ -16,8 +16,7 @@ def run(settings: flags.Settings) -> None:
 
   chosen, module = settings.config, settings.module
   again = settings.run.mode == 'evaluate'
-  flagged = vars(chosen.data) | {'task': module.TASK}
-  dataset = data.load(flagged.pop('dataset'), **{k: v for k, v in flagged.items() if k != 'split'})
+  dataset = data.load(**vars(chosen.data), task=module.TASK)
   experiment = module.experiment(chosen, dataset.spec)
   device, how = drive.device(), drive.choose(settings.run.sweep)
   runs = sweep.plan(

@@ -54,12 +54,15 @@ class Row(NamedTuple):
   field: Field | None
 
 
-def rows(layer: Layer, shape: tuple[int, ...]) -> list[Row]:
+def rows(
+  layer: Layer, shape: tuple[int, ...], *, dtype: Any = jnp.float32
+) -> list[Row]:
   """Lists the leaves of a network in the order of computation.
 
   Args:
     layer: the network.
     shape: shape of one example.
+    dtype: of one example.
 
   Returns:
     One Row per call of a leaf; combinators have none.
@@ -70,52 +73,39 @@ def rows(layer: Layer, shape: tuple[int, ...]) -> list[Row]:
   found: list[Row] = []
   # Tracers are remembered by identity, and kept alive so that it stays theirs.
   fields: dict[int, tuple[jax.Array, Field]] = {}
-  largest = whole(shape)._replace(
-    size=(1,) * len(shape[:-1]), stride=(1,) * len(shape[:-1])
-  )
   paths = set()
+  space = len(shape) - 1
+  largest = Field((1,) * space, (1,) * space, (0,) * space)
+
+  def field_of(x):
+    # What a combinator computes between its parts (a sum, a concatenation) sees
+    # as far as the furthest-seeing part before it.
+    return fields.get(id(x), (x, largest))[1]
 
   def visit(path, layer, params, x, y):
     nonlocal largest
-    # What a combinator computes between its parts (a sum, a concatenation) sees
-    # as far as the furthest-seeing part before it.
-    _, field = fields.get(id(x), (x, largest))
     if layer.forward is None:
-      field = through(layer, x.shape, y.shape, field, shape)
-      found.append(
-        Row(
-          '/'.join(path) or layer.name,
-          layer.name,
-          y.shape,
-          0 if path in paths else learned(layer, params),
-          multiply_adds(layer, params, x),
-          field if field.size else None,
-        )
+      field = through(layer, x.shape, y.shape, field_of(x), shape)
+      row = Row(
+        '/'.join(path) or layer.name,
+        layer.name,
+        y.shape,
+        0 if path in paths else learned(layer, params),
+        multiply_adds(layer, params, x),
+        field if space else None,
       )
+      found.append(row)
       paths.add(path)
       largest = max(largest, field, key=lambda f: math.prod(f.size))
     else:
-      _, field = fields.get(id(y), (y, largest))
+      field = field_of(y)
     fields[id(y)] = (y, field)
     return y
 
   params, _ = layers.abstract(layer, shape)
-  x = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
+  x = jax.ShapeDtypeStruct(tuple(shape), dtype)
   jax.eval_shape(lambda p, x: layers.walk(layer, p, x, visit=visit), params, x)
   return found
-
-
-def whole(shape: tuple[int, ...]) -> Field:
-  """Makes the field of a unit that sees a whole example.
-
-  Args:
-    shape: shape of the example, channels last.
-
-  Returns:
-    A Field with stride 0.
-  """
-  space = tuple(shape[:-1])
-  return Field(space, (0,) * len(space), (0,) * len(space))
 
 
 def through(
@@ -135,27 +125,25 @@ def through(
     shape: shape of the example.
 
   Returns:
-    What one unit of its output sees.
+    What one unit of its output sees: everything, where that is not known.
 
   References:
     Lectures 1 and 3: conv K x K then pool P x P at stride 1 sees P + K - 1;
     Araujo, Norris, Sim, Computing receptive fields of convolutional neural
     networks, 2019.
   """
-  if layer.window is not None and len(before) - 1 == len(field.size):
-    window = layer.window(before)
-    steps = list(zip(field.stride, window.size, strict=True))
-    return Field(
-      tuple(s + (k - 1) * j for s, (j, k) in zip(field.size, steps, strict=True)),
-      tuple(a * b for a, b in zip(field.stride, window.stride, strict=True)),
-      tuple(
-        a - p * j
-        for a, p, j in zip(
-          field.start, window.padding, field.stride, strict=True
-        )
-      ),
-    )
-  return field if before[:-1] == after[:-1] else whole(shape)
+  if layer.window is None and before[:-1] == after[:-1]:
+    return field
+  if layer.window is None or len(before) != len(shape):
+    space = tuple(shape[:-1])
+    return Field(space, (0,) * len(space), (0,) * len(space))
+  window = layer.window(before)
+  axes = list(zip(*field, *window, strict=True))
+  return Field(
+    tuple(size + (k - 1) * jump for size, jump, _, k, _, _ in axes),
+    tuple(jump * stride for _, jump, _, _, stride, _ in axes),
+    tuple(start - pad * jump for _, jump, start, _, _, pad in axes),
+  )
 
 
 def learned(layer: Layer, params: Any) -> int:
@@ -197,25 +185,28 @@ def multiply_adds(layer: Layer, params: Any, x: Any) -> int:
 def _count(jaxpr) -> int:
   total = 0
   for eqn in jaxpr.eqns:
-    out = math.prod(eqn.outvars[0].aval.shape) if eqn.outvars else 0
-    if eqn.primitive.name == 'dot_general':
-      (contracted, _), _ = eqn.params['dimension_numbers']
+    name, params = eqn.primitive.name, eqn.params
+    if name == 'dot_general':
+      (contracted, _), _ = params['dimension_numbers']
       left = eqn.invars[0].aval.shape
-      total += out * math.prod(left[i] for i in contracted)
-    elif eqn.primitive.name == 'conv_general_dilated':
-      kernel = eqn.params['dimension_numbers'].rhs_spec
-      shape = eqn.invars[1].aval.shape
-      taps = math.prod(shape[i] for i in kernel[1:])
+      total += _size(eqn) * math.prod(left[i] for i in contracted)
+    elif name == 'conv_general_dilated':
+      kernel = eqn.invars[1].aval.shape
+      taps = [kernel[i] for i in params['dimension_numbers'].rhs_spec[1:]]
       # The zeros that a transposed convolution puts between pixels are free.
-      total += out * taps // math.prod(eqn.params['lhs_dilation'])
+      zeros = math.prod(params['lhs_dilation'])
+      total += _size(eqn) * math.prod(taps) // zeros
     else:
-      inner = [_count(j) for v in eqn.params.values() for j in _jaxprs(v)]
-      # One way of several is taken: ways per platform cost about the same.
-      one = max if eqn.primitive.name == 'cond' else sum
-      total += one(inner, default=0) if one is max else sum(inner) * (
-        eqn.params['length'] if eqn.primitive.name == 'scan' else 1
-      )
+      inner = [_count(j) for v in params.values() for j in _jaxprs(v)]
+      if name == 'cond':  # one branch runs, such as that of the platform
+        total += max(inner)
+      else:
+        total += sum(inner) * (params['length'] if name == 'scan' else 1)
   return total
+
+
+def _size(eqn) -> int:
+  return math.prod(eqn.outvars[0].aval.shape)
 
 
 def _jaxprs(value) -> list:
@@ -225,12 +216,15 @@ def _jaxprs(value) -> list:
   return [value] if hasattr(value, 'eqns') else []
 
 
-def table(layer: Layer, shape: tuple[int, ...]) -> str:
+def table(
+  layer: Layer, shape: tuple[int, ...], *, dtype: Any = jnp.float32
+) -> str:
   """Writes `rows` as a table with totals.
 
   Args:
     layer: the network.
     shape: shape of one example.
+    dtype: of one example.
 
   Returns:
     Lines of text, one per leaf, then the totals.
@@ -238,38 +232,32 @@ def table(layer: Layer, shape: tuple[int, ...]) -> str:
   References:
     Lecture 2 (the listing of a network's layers).
   """
-  found = rows(layer, shape)
+  found = rows(layer, shape, dtype=dtype)
   cross = lambda sizes: 'x'.join(map(str, sizes))
+  counts = lambda rows: (
+    f'{sum(r.parameters for r in rows):,}',
+    f'{sum(r.multiply_adds for r in rows):,}',
+  )
   cells = [
     ('layer', 'kind', 'output', 'parameters', 'multiply-adds', 'sees'),
     ('input', '', cross(shape), '', '', ''),
-  ]
-  for row in found:
-    cells.append(
+    *(
       (
-        row.path,
-        row.kind,
-        cross(row.shape),
-        f'{row.parameters:,}',
-        f'{row.multiply_adds:,}',
-        cross(row.field.size) if row.field else '',
+        r.path,
+        r.kind,
+        cross(r.shape),
+        *counts([r]),
+        cross(r.field.size) if r.field else '',
       )
-    )
-  cells.append(
-    (
-      'total',
-      '',
-      '',
-      f'{sum(r.parameters for r in found):,}',
-      f'{sum(r.multiply_adds for r in found):,}',
-      '',
-    )
-  )
+      for r in found
+    ),
+    ('total', '', '', *counts(found), ''),
+  ]
   widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
   lines = [
     '  '.join(
-      cell.ljust(w) if i < 2 else cell.rjust(w)
-      for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+      cell.ljust(width) if i < 2 else cell.rjust(width)
+      for i, (cell, width) in enumerate(zip(line, widths, strict=True))
     ).rstrip()
     for line in cells
   ]

@@ -112,12 +112,10 @@ def curves(
       for s in reversed(range(len(settings))):
         table = np.ma.masked_invalid(values[key][s])
         mean = table.mean(axis=0).filled(np.nan)
-        few = s < MOST_SETTINGS
-        colour = PALETTE[s] if few else REST
-        ax.plot(
-          epochs, mean, color=colour, lw=1.4 if few else 0.7, **styles[split]
-        )
-        if len(seeds) > 1 and few:
+        first = s < MOST_SETTINGS
+        colour, lw = (PALETTE[s], 1.4) if first else (REST, 0.7)
+        ax.plot(epochs, mean, color=colour, lw=lw, **styles[split])
+        if len(seeds) > 1 and first:
           low, high = table.min(axis=0), table.max(axis=0)
           ax.fill_between(epochs, low, high, color=colour, alpha=0.15, lw=0)
     finite = np.concatenate([values[key].ravel() for key in families[name]])
@@ -172,6 +170,8 @@ def confusion(matrix: Array, class_names: Sequence[str]) -> 'Figure':
     ValueError: for a matrix that is not square, another number of names, or
       numbers that are not counts.
   """
+  import matplotlib
+
   matrix = np.asarray(matrix)
   size = len(class_names)
   if size == 0 or matrix.shape != (size, size):
@@ -185,9 +185,16 @@ def confusion(matrix: Array, class_names: Sequence[str]) -> 'Figure':
   totals = matrix.sum(axis=1, keepdims=True)
   share = 100 * matrix / np.maximum(totals, 1)
   share[np.diag_indices(size)] = np.nan
+  step = math.ceil(size / 60)
+  names = [_short(name, 20) for name in class_names][::step]
+  points = 9 if size <= 20 else 7
+  longest = 0.01 * points * max(map(len, names))
   inches = float(np.clip((0.5 if size <= 20 else 0.17) * size, 3, 11))
-  figure, (ax,) = _figure(1, 1, (inches + 2.6, inches + 1.6))
-  colours = _colour_map('Oranges', bad='#E9E9E9')
+  steep = longest > step * inches / size
+  across = inches + longest + 1.6
+  down = inches + 0.9 + (longest if steep else 0.2)
+  figure, (ax,) = _figure(1, 1, (across, down))
+  colours = matplotlib.colormaps['Oranges'].with_extremes(bad='#E9E9E9')
   worst = max(np.nanmax(share, initial=0), 1.0)
   shown = ax.imshow(share, cmap=colours, vmin=0, vmax=worst)
   bar = figure.colorbar(shown, ax=ax, shrink=0.6, aspect=30)
@@ -197,30 +204,18 @@ def confusion(matrix: Array, class_names: Sequence[str]) -> 'Figure':
   title = f'{100 * right / max(total, 1):.1f} % of {total:,} examples right'
   _label(ax, title, 'predicted class', 'true class')
   _bare(ax)
-  step = math.ceil(size / 60)
-  names = [_short(name, 20) for name in class_names][::step]
-  points = 9 if size <= 20 else 7
-  steep = 0.09 * max(map(len, names)) > step * inches / size
-  ax.set_xticks(
-    range(0, size, step), names, fontsize=points, rotation=90 if steep else 0
-  )
-  ax.set_yticks(range(0, size, step), names, fontsize=points)
+  ticks, angle = range(0, size, step), 90 if steep else 0
+  ax.set_xticks(ticks, names, fontsize=points, rotation=angle)
+  ax.set_yticks(ticks, names, fontsize=points)
   if size <= 20:
     digits = len(str(matrix.max()))
     for i in range(size):
       for j in range(size):
         dark = i != j and share[i, j] > 0.6 * worst
         faded = i == j or matrix[i, j] == 0
-        text = ax.text(
-          j,
-          i,
-          str(matrix[i, j]),
-          ha='center',
-          va='center',
-          fontsize=min(9, 0.5 * 72 / (0.75 * digits)),
-          color='white' if dark else '#A0A0A0' if faded else INK,
-        )
-        text.set_in_layout(False)
+        colour = 'white' if dark else '#A0A0A0' if faded else INK
+        cell = ax.text(j, i, str(matrix[i, j]), ha='center', va='center')
+        cell.set(color=colour, fontsize=min(9, 48 / digits), in_layout=False)
   return figure
 
 
@@ -267,7 +262,7 @@ def images_beside(
   inch = min(1.0, 12 / count)
   figure, (ax,) = _figure_of(sheet, inch * count, 1.6, 0.6)
   _label(ax, title, '', '')
-  ax.imshow(sheet, vmin=0, vmax=1)
+  ax.imshow(sheet)
   ax.set_yticks((height + gap) * np.arange(len(rows)) + height / 2, labels)
   ax.xaxis.tick_top()
   if titles:
@@ -346,15 +341,9 @@ def plane(
   order = np.random.default_rng(0).permutation(len(points))[::step]
   for new, marker, area in ((False, 'o', 12), (True, '^', 24)):
     group = order[unseen[order] == new]
-    ax.scatter(
-      points[group, 0],
-      points[group, 1],
-      s=area,
-      c=colours[labels[group]],
-      marker=marker,
-      linewidths=0,
-      alpha=0.75,
-    )
+    x, y = points[group].T
+    colour = colours[labels[group]]
+    ax.scatter(x, y, s=area, c=colour, marker=marker, lw=0, alpha=0.75)
   present = [int(c) for c in np.unique(labels)]
   if classes <= 15:
     medians = [np.median(points[labels == c], axis=0) for c in present]
@@ -442,18 +431,15 @@ def surface(
   both = np.stack([target, fitted])
   low, high = _range(both)
   error = fitted - target
-  most = max(np.abs(_range(error))) or 1.0
+  most = max(np.abs(_range(error)))
   picture, count = _coloured(regions)
-  for ax, title in zip(
-    axes,
-    (
-      'target F(x)',
-      "network's F(x)",
-      f'{count:,} affine regions B(x)',
-      f'error, RMS {_rms(error):.3g}',
-    ),
-    strict=True,
-  ):
+  titles = (
+    'target F(x)',
+    "network's F(x)",
+    f'{count:,} affine regions B(x)',
+    f'error, RMS {_rms(error):.3g}',
+  )
+  for ax, title in zip(axes, titles, strict=True):
     _label(ax, title, 'x₁', 'x₂')
     ax.grid(False)
     ax.locator_params(nbins=5)
@@ -496,22 +482,15 @@ def scatter_truth(
   Raises:
     ValueError: for other shapes.
   """
-  groups = {'network': predictions} | dict(baselines or {})
+  groups = [('network', predictions), *(baselines or {}).items()]
   figure, (ax,) = _figure(1, 1, (6, 6))
-  handles, labels, drawn = [], [], []
-  for i, (group, values) in enumerate(groups.items()):
+  handles: list[Any] = []
+  labels, drawn = [], []
+  for i, (group, values) in enumerate(groups):
     values, truth = _pair(group, values, 'targets', targets)
-    handles.append(
-      ax.scatter(
-        truth,
-        values,
-        s=10,
-        color=PALETTE[i % len(PALETTE)],
-        alpha=0.5,
-        linewidths=0,
-        zorder=2 if i else 2.5,
-      )
-    )
+    dots = ax.scatter(truth, values, s=10, alpha=0.5, lw=0)
+    dots.set(color=PALETTE[i % len(PALETTE)], zorder=2 if i else 2.5)
+    handles.append(dots)
     labels.append(f'{group}: RMS error {_rms(values - truth):.3g}')
     drawn += [values, truth]
   low, high = _range(np.concatenate(drawn))
@@ -520,9 +499,8 @@ def scatter_truth(
   ax.set(xlim=(low - edge, high + edge), ylim=(low - edge, high + edge))
   ax.set_aspect('equal')
   suffix = f' [{unit}]' if unit else ''
-  _label(
-    ax, f'{name}: predicted against true', f'true{suffix}', f'predicted{suffix}'
-  )
+  title = f'{name}: predicted against true'
+  _label(ax, title, f'true{suffix}', f'predicted{suffix}')
   _legend(figure, handles, [*labels, 'predicted = true'])
   return figure
 
@@ -549,7 +527,7 @@ def filters(kernel: Array, *, title: str = 'filters') -> 'Figure':
       'kernel[:, :, c : c + 1]'
     )
   low, high = _range(kernel)
-  most = max(-low, high, 1e-9)
+  most = max(-low, high)
   images = np.moveaxis(kernel, -1, 0)
   text = f'{title}: {len(images)} of {height} x {width} x {channels}'
   if channels == 3:
@@ -610,8 +588,9 @@ def manifold(
   sheet = _sheet(flat.reshape(rows, columns, height, width, 3), 0, 1.0)
   figure, (ax,) = _figure_of(sheet, 8, 0.8, 0.8)
   _label(ax, title, 'z₁', 'z₂')
-  ax.imshow(sheet, vmin=0, vmax=1, extent=extent, aspect='auto')
+  ax.imshow(sheet, extent=extent, aspect='auto')
   ax.set_box_aspect(sheet.shape[0] / sheet.shape[1])
+  ax.tick_params(length=5)
   if extent is None:
     ax.set_xticks([])
     ax.set_yticks([])
@@ -645,12 +624,8 @@ def reliability(confidence: Array, accuracy: Array, counts: Array) -> 'Figure':
   counts = counts[keep]
   gap = np.average(np.abs(confidence - accuracy), weights=counts)
   figure, (ax, below) = _figure(2, 1, (5.6, 6.6), heights=(3, 1))
-  _label(
-    ax,
-    f'expected calibration error {100 * gap:.1f} %',
-    '',
-    'accuracy, share right',
-  )
+  title = f'expected calibration error {100 * gap:.1f} %'
+  _label(ax, title, '', 'accuracy, share right')
   diagonal = ax.plot([0, 1], [0, 1], '--', color=INK, lw=1)
   gaps = ax.vlines(confidence, accuracy, confidence, color=PALETTE[3], lw=2)
   marks = ax.plot(confidence, accuracy, 'o-', color=PALETTE[0], lw=1.4, ms=5)
@@ -659,9 +634,8 @@ def reliability(confidence: Array, accuracy: Array, counts: Array) -> 'Figure':
   _label(below, '', 'confidence, mean of the bin', 'examples')
   below.vlines(confidence, 0, counts, color=PALETTE[0], lw=5)
   below.set(xlim=(-0.02, 1.02), ylim=(0, 1.05 * counts.max()))
-  _legend(
-    figure, [*marks, gaps, *diagonal], ['bins', 'gap', 'confidence = accuracy']
-  )
+  handles = [*marks, gaps, *diagonal]
+  _legend(figure, handles, ['bins', 'gap', 'confidence = accuracy'])
   return figure
 
 
@@ -700,7 +674,8 @@ def _figure_of(
 
 def _label(ax: 'Axes', title: str, x: str, y: str) -> None:
   """Writes the title, in as many lines as it needs, and what the axes are."""
-  most = max(16, int(11 * (ax.get_figure().get_figwidth() - 1.2)))
+  inches = ax.figure.bbox.width / ax.figure.dpi
+  most = max(16, int(11 * (inches - 1.2)))
   title = textwrap.fill(title, most)
   ax.set_title(_literal(title), fontsize=11, loc='left', color=INK)
   ax.set_xlabel(_literal(x), fontsize=10, color=INK)
@@ -779,7 +754,7 @@ def _gather(
   """
   epochs = sorted({row['epoch'] for row in rows})
   seeds = sorted({row['seed'] for row in rows})
-  settings = list(dict.fromkeys(tuple(row[n] for n in by) for row in rows))
+  settings = list(dict.fromkeys(tuple(row.get(n) for n in by) for row in rows))
   shape = (len(settings), len(seeds), len(epochs))
   values = {key: np.full(shape, np.nan) for key in keys}
   s_of, r_of, e_of = (
@@ -787,7 +762,7 @@ def _gather(
     for names in (settings, seeds, epochs)
   )
   for row in rows:
-    setting = tuple(row[name] for name in by)
+    setting = tuple(row.get(name) for name in by)
     at = s_of[setting], r_of[row['seed']], e_of[row['epoch']]
     for key in keys:
       value = row.get(key)
@@ -821,9 +796,12 @@ def _pair(
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
-  """Finds the least and the greatest finite number; (0, 1) of none."""
+  """Finds the least and the greatest finite number, a positive span apart."""
   finite = values[np.isfinite(values)]
-  return (float(finite.min()), float(finite.max())) if finite.size else (0, 1)
+  if not finite.size:
+    return 0.0, 1.0
+  low, high = float(finite.min()), float(finite.max())
+  return low, high if high > low else low + 1
 
 
 def _rms(values: np.ndarray) -> float:
@@ -846,7 +824,7 @@ def _rgb(name: str, images: Array) -> np.ndarray:
     images.astype(np.float32) / scale, (*images.shape[:-1], 3)
   )
   bad = np.isnan(floats).any(axis=-1, keepdims=True)
-  return np.where(bad, np.float32(NOT_A_NUMBER), floats.clip(0, 1))
+  return np.where(bad, np.asarray(NOT_A_NUMBER, np.float32), floats.clip(0, 1))
 
 
 def _gap(height: int) -> int:
@@ -885,7 +863,7 @@ def _tiles(
   full[:count] = images
   full = full.reshape(rows, columns, height, width, channels)
   sheet = _sheet(full, _gap(height), blank)
-  inches = min(10, max(0.9 * columns, 2))
+  inches = min(10, max(0.9 * columns, 4))
   figure, (ax,) = _figure_of(sheet, inches, 1.4, 0.5)
   _label(ax, title, '', '')
   ax.set_xticks([])
@@ -900,13 +878,6 @@ def _tiles(
   if colours is not None:
     _bar(figure.colorbar(shown, ax=ax, shrink=0.8, aspect=25), meaning)
   return figure
-
-
-def _colour_map(name: str, *, bad: str) -> Any:
-  """Gets a colour map with a colour for NaN."""
-  import matplotlib
-
-  return matplotlib.colormaps[name].with_extremes(bad=bad)
 
 
 def _class_colours(classes: int) -> np.ndarray:
@@ -983,18 +954,10 @@ def _names(
           moved = True
     if not moved:
       break
+  halo = withStroke(linewidth=3.5, foreground='white')
   for (x, y), text, colour in zip(at * unit, texts, colours, strict=True):
-    ax.text(
-      x,
-      y,
-      text,
-      color=0.6 * colour[:3],
-      fontsize=11,
-      fontweight='bold',
-      ha='center',
-      va='center',
-      path_effects=[withStroke(linewidth=3.5, foreground='white')],
-    )
+    name = ax.text(x, y, text, ha='center', va='center', color=0.6 * colour[:3])
+    name.set(fontsize=11, fontweight='bold', path_effects=[halo])
 
 
 def _coloured(regions: np.ndarray) -> tuple[np.ndarray, int]:

@@ -7,7 +7,7 @@ import dataclasses
 
 from dlcore.config import Data, Training, UsageError, flag
 
-TASK = 'classification'
+TASK = 'embedding'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ def experiment(config, spec):
 
   from dlcore import baselines, batches, layers, losses, metrics, models, optim
   from dlcore import train, visualize
+  from dlcore.config import absent
 
   if len(spec.shape) != 3:
     raise UsageError(f'--dataset={spec.name}: an autoencoder needs images')
@@ -64,7 +65,8 @@ def experiment(config, spec):
       lambda x, k: layers.activations(model, params, x),
       data.test._replace(x=inputs),
     )
-    rows = {'input': inputs, 'network': seen['2_decoder'], 'PCA': pca(data)}
+    rows = {} if absent(config.noise) else {'noisy': inputs}
+    rows |= {'network': seen['2_decoder'], 'PCA': pca(data)}
     return {
       'reconstructions': visualize.images_beside(data.test.x, rows),
       'codes': visualize.plane(

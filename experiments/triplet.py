@@ -7,7 +7,7 @@ import dataclasses
 
 from dlcore.config import NETWORKS, Data, Training, flag
 
-TASK = 'classification'
+TASK = 'embedding'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from dlcore import data
-from dlcore.data import images
+from dlcore.data import images, npz
 
 SCENES = (
   pathlib.Path(__file__).parents[1] / '../shared/data/scene15/scene15_64.npz'
@@ -308,7 +308,8 @@ def test_npz_refuses_what_is_no_archive(tmp_path):
   file.write_bytes(damaged)
   fails('cannot be read', f'npz:{file}')
   with zipfile.ZipFile(file, 'w') as target:
-    target.writestr('train_images.npy', 'no header')
+    for array in npz.ARRAYS:
+      target.writestr(f'{array}.npy', 'no header')
   fails('cannot be read', f'npz:{file}')
 
 

@@ -89,7 +89,7 @@ def test_cache_is_used_and_a_bad_one_is_not(prepared, cache, monkeypatch):
   check_tiny(data.load('tiny_images', data_dir=str(prepared)))
 
 
-def test_cache_follows_the_records(prepared, cache, tmp_path):
+def test_cache_follows_the_records(prepared, cache):
   data.load('tiny_images', data_dir=str(prepared))
   data.load('tiny_images', data_dir=str(prepared), resize=3)
   assert len(list(cache.iterdir())) == 4
@@ -148,7 +148,9 @@ def test_wrong_task_is_said_before_anything_is_prepared(tmp_path):
   assert not (tmp_path / 'tiny_images').exists()
 
 
-def test_without_a_network_it_fails_at_once(tmp_path):
+def test_without_a_network_it_fails_at_once(tmp_path, monkeypatch):
+  monkeypatch.setenv('no_proxy', '*')
+
   class Info:
     full_name = 'far/1.0.0'
 

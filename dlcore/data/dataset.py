@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore.config import DataError as DataError
+
 Array = np.ndarray
 TASKS = ('classification', 'regression')
 
@@ -25,17 +27,6 @@ FITTING = {
   'classification': 'digits, mnist, folder:PATH or csv:PATH',
   'regression': 'diabetes, line, surface or csv:PATH',
 }
-
-
-class DataError(Exception):
-  """What is wrong with a dataset, in one line: the value, and the fix.
-
-  Args:
-    message: the sentence; line breaks in it become spaces.
-  """
-
-  def __init__(self, message: str):
-    super().__init__(' '.join(message.split()))
 
 
 class Split(NamedTuple):

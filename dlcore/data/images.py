@@ -104,7 +104,8 @@ def resize_all(x: Array, side: int) -> Array:
   for image, out in zip(x, y, strict=True):
     for c in range(x.shape[3]):
       plane = Image.fromarray(np.ascontiguousarray(image[..., c]))
-      out[..., c] = plane.resize((side, side), Image.Resampling.BILINEAR)
+      small = plane.resize((side, side), Image.Resampling.BILINEAR)
+      out[..., c] = np.asarray(small)
   return y
 
 

@@ -1,5 +1,7 @@
 """From the value of --dataset to a `Dataset`: one name, one source."""
 
+import numpy as np
+
 from dlcore.data import embedded, folder, images, npz, tables, tfds_source
 from dlcore.data.dataset import (
   TASKS,
@@ -10,17 +12,18 @@ from dlcore.data.dataset import (
   check_task,
   show,
 )
-from dlcore.data.splits import assemble
+from dlcore.data.splits import assemble, by_classes
 
 LARGEST = 2048  # pixels a side, for --resize
 
 
 def load(
-  name: str,
+  dataset: str,
   *,
   data_dir: str = '',
   target: str = '',
   validation: int = 10,
+  split: str = 'examples',
   resize: int = 0,
   task: str = 'any',
 ) -> Dataset:
@@ -29,14 +32,17 @@ def load(
   A set without a test split gives 20 per cent of every class to it first.
 
   Args:
-    name: an embedded set (digits, diabetes, line, surface), folder:PATH,
+    dataset: an embedded set (digits, diabetes, line, surface), folder:PATH,
       npz:PATH, csv:PATH, or else the name of a TFDS set, `name` or
       `name/config`.
     data_dir: where TFDS finds its sets; '' is TFDS's own place.
     target: the column of a csv to predict.
     validation: per cent of the training examples held out for validation.
+    split: what is held out for testing: 'examples' of every class, or the
+      second half of the 'classes'.
     resize: side in pixels that images are resized to; 0 leaves them.
-    task: what the caller can use, 'classification', 'regression' or 'any'.
+    task: what the caller can use: 'classification', 'regression', 'embedding'
+      (classes, which need not be the same in training and in testing) or 'any'.
 
   Returns:
     The dataset, its images `u8[N, H, W, C]` or its rows `f32[N, D]`.
@@ -49,15 +55,25 @@ def load(
     raise ValueError(f'validation: expected 1..50 per cent, got {validation}')
   if resize < 0:
     raise ValueError(f'resize: expected 0 or a side in pixels, got {resize}')
-  if task not in (*TASKS, 'any'):
-    raise ValueError(f'task: expected {TASKS} or any, got {task!r}')
+  if task not in (*TASKS, 'embedding', 'any'):
+    raise ValueError(f'task: expected {TASKS}, embedding or any, got {task!r}')
+  open_set, task = task == 'embedding', task.replace('embedding', TASKS[0])
   if resize > LARGEST:
     raise DataError(f'--resize={resize} is too large; at most {LARGEST}')
-  source = _read(name, data_dir, target, resize, task)
-  check_task(name, source.task, task)
+  source = _read(dataset, data_dir, target, resize, task)
+  check_task(dataset, source.task, task)
   if resize:
-    source = _resized(name, source, resize)
-  return assemble(name, source, validation=validation)
+    source = _resized(dataset, source, resize)
+  whole = assemble(dataset, source, validation=validation)
+  if split == 'classes':
+    whole = by_classes(whole)
+  unseen = len(np.setdiff1d(whole.test.y, whole.train.y))
+  if task == 'classification' and unseen and not open_set:
+    raise DataError(
+      f'dataset {show(dataset)} tests on {unseen} classes that it does not '
+      'train on; take --experiment=triplet for it'
+    )
+  return whole
 
 
 def _read(

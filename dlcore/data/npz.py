@@ -93,10 +93,14 @@ def _arrays(path: str) -> dict[str, Array]:
       if not isinstance(archive, np.lib.npyio.NpzFile):
         raise ValueError('one array, not an archive')
       # The others are only listed.
-      return {
+      arrays = {
         name: archive[name] if name in wanted else np.empty(0)
         for name in archive.files
       }
+    for name, array in arrays.items():
+      if not isinstance(array, np.ndarray):  # bytes that NumPy left alone
+        raise ValueError(f'{name} is no array')
+    return arrays
   except (
     OSError,
     ValueError,

@@ -143,7 +143,6 @@ def by_classes(dataset: Dataset) -> Dataset:
       f'dataset {show(spec.name)} is for regression and has no classes to '
       'split by; choose a classification set such as digits'
     )
-  parts = (dataset.train, dataset.validation, dataset.test)
   seen = np.unique(np.concatenate([dataset.train.y, dataset.validation.y]))
   present = np.union1d(seen, dataset.test.y)
   if not np.isin(seen, dataset.test.y).any():
@@ -153,11 +152,10 @@ def by_classes(dataset: Dataset) -> Dataset:
       f'dataset {show(spec.name)} has {len(present)} classes; a split by class '
       'needs at least 4, two to learn from and two to test'
     )
+  parts = [dataset.train, dataset.validation, dataset.test]
   if spec.x_mean:
-    parts = tuple(
-      Split(p.x * np.float32(spec.x_std) + np.float32(spec.x_mean), p.y)
-      for p in parts
-    )
+    mean, std = np.array(spec.x_mean), np.array(spec.x_std)
+    parts = [Split(part.x * std + mean, part.y) for part in parts]
   known = present[: len(present) // 2]
   rng = np.random.default_rng(0)
 

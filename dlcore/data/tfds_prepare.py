@@ -43,7 +43,7 @@ def prepare(name: str, builder: Any) -> None:
 
 def _reach(name: str, builder: Any, root: str) -> None:
   """Fails at once without a network; TFDS would try for minutes."""
-  hosts = {}
+  hosts: dict[str, str] = {}
   for url in builder.url_infos or {}:
     if url.startswith('http'):
       hosts.setdefault(urlsplit(url).netloc, url)

@@ -223,7 +223,8 @@ def _fields(name: str, builder: Any) -> _Fields:
 
   features = builder.info.features
   keys = builder.info.supervised_keys
-  if not keys or len(keys) != 2 or not all(k in features for k in keys):
+  flat = keys and len(keys) == 2 and all(isinstance(k, str) for k in keys)
+  if not flat or not all(k in features for k in keys):
     keys = ('image' if 'image' in features else 'features', 'label')
   if not all(k in features for k in keys):
     raise DataError(
@@ -237,11 +238,11 @@ def _fields(name: str, builder: Any) -> _Fields:
     if not class_names and y.num_classes:
       class_names = tuple(str(i) for i in range(y.num_classes))
   feature_names: tuple[str, ...] = ()
-  encoded = isinstance(x, tfds.features.Image)
+  encoded = isinstance(x, tfds.features.Image) and _dtype(x) == np.uint8
   image = encoded or (
     type(x) is tfds.features.Tensor
     and len(x.shape) in (2, 3)
-    and x.np_dtype == np.uint8
+    and _dtype(x) == np.uint8
   )
   if isinstance(x, tfds.features.FeaturesDict):
     numbers = all(_number(f) for f in x.values())
@@ -251,10 +252,8 @@ def _fields(name: str, builder: Any) -> _Fields:
     numbers = numbers and x.shape[0] is not None
     if numbers:
       feature_names = tuple(f'x{i + 1}' for i in range(x.shape[0]))
-  right_x = (encoded and _dtype(x) == np.uint8) or (image and not encoded)
-  if not (right_x or (numbers and not image)) or not (
-    class_names or (_number(y) and not image)
-  ):
+  right_y = class_names or (_number(y) and not image)
+  if not (image or numbers) or not right_y:
     raise DataError(
       f'dataset {show(name)} predicts {show(keys[1])} from {show(keys[0])}, '
       'which is neither images with classes nor numbers; choose another set'

@@ -52,7 +52,14 @@ from dlcore.layers.core import (
   walk,
 )
 from dlcore.layers.normalization import (
+  group_norm,
+  instance_norm,
+  l1_normalize,
   l2_normalize,
+  layer_norm,
+  local_contrast_norm,
+  local_response_norm,
+  whiten,
 )
 from dlcore.layers.pooling import (
   average_pool,
@@ -106,13 +113,19 @@ __all__ = [
   'global_average_pool',
   'global_max_pool',
   'graph',
+  'group_norm',
   'has_batch_norm',
+  'instance_norm',
+  'l1_normalize',
   'l2_normalize',
   'l2_pool',
+  'layer_norm',
   'leaky_relu',
   'lift',
   'lift_random',
   'linear',
+  'local_contrast_norm',
+  'local_response_norm',
   'locally_connected',
   'locally_connected1d',
   'lp_pool',
@@ -134,4 +147,5 @@ __all__ = [
   'to_linen',
   'upsample',
   'walk',
+  'whiten',
 ]

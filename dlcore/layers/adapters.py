@@ -48,6 +48,11 @@ def cast(layer: Layer, dtype: Any) -> Layer:
   )
 
 
+def _like(y: jax.Array, x: jax.Array) -> jax.Array:
+  """Keeps the dtype of a floating example: flax computes in its params'."""
+  return y.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else y
+
+
 def _call(module: Any, x: jax.Array, training: bool) -> jax.Array:
   return module(x)
 
@@ -77,12 +82,13 @@ def from_linen(
   """
 
   def run(variables, x, key):
-    return module.apply(
+    y = module.apply(
       variables,
       x[None],
       rngs={} if key is None else {'dropout': key},
       method=lambda module, x: call(module, x, key is not None),
-    )[0]
+    )
+    return _like(y[0], x)
 
   def init(key, shape):
     x = jnp.zeros((1, *shape))
@@ -144,7 +150,7 @@ def from_nnx(constructor: Callable[[Any], Any], *, name: str = 'nnx') -> Layer:
       module.eval()
     else:
       module.train()
-    return module(x[None])[0]
+    return _like(module(x[None])[0], x)
 
   def init(key, shape):
     nnx, _, state = build(key)

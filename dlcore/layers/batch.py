@@ -9,6 +9,7 @@ these are 0 and 1.
 import jax
 import jax.numpy as jnp
 
+from dlcore import ops
 from dlcore.layers.core import Layer, Params, walk
 
 KIND = 'batch_norm'
@@ -47,9 +48,9 @@ def batch_norm(*, epsilon: float = 1e-5) -> Layer:
     mean, variance = (
       (params['mean'], params['variance']) if key is None else moments(x)
     )
-    factor = params['scale'] * jax.lax.rsqrt(variance + epsilon)
-    y = (x.astype(jnp.float32) - mean) * factor + params['bias']
-    return y.astype(x.dtype)
+    return ops.normalize.batch_norm(
+      x, mean, variance, params['scale'], params['bias'], epsilon=epsilon
+    )
 
   return Layer(init, apply, KIND)
 

@@ -67,6 +67,7 @@ def nonzero_mean(values: jax.Array, valid: jax.Array) -> jax.Array:
     Hermans, Beyer, Leibe: In defense of the triplet loss for person
     re-identification, 2017 ("batch all, non-zero").
   """
+  chex.assert_equal_shape([values, valid])
   chex.assert_type([values, valid], [float, bool])
   return masked_mean(values, valid & (values != 0))
 

@@ -148,7 +148,7 @@ def triplet_swap(
     triplets and shallow convolutional neural networks, 2016.
   """
   chex.assert_rank([negative_distance, swapped_distance], 0)
-  chex.assert_type(swapped_distance, float)
+  chex.assert_type([negative_distance, swapped_distance], float)
   nearest = jnp.minimum(negative_distance, swapped_distance)
   return triplet(positive_distance, nearest, margin=margin)
 

@@ -100,7 +100,7 @@ def huber(
     Huber: Robust estimation of a location parameter, 1964.
   """
   _check(prediction, target)
-  return jnp.sum(optax.losses.huber_loss(prediction, target, delta))
+  return jnp.sum(optax.losses.huber_loss(prediction, target, delta=delta))
 
 
 def quantile(

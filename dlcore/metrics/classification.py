@@ -1,8 +1,8 @@
 """Classification metrics: of ONE example, or of a whole set by nature.
 
-`accuracy` and `top_k_accuracy` take the scores of one example; vmap and average.
-The others take a whole split at once. What is not a number, or a label that
-names no class, gives NaN, so that it is seen.
+`accuracy` and `top_k_accuracy` are of one example: vmap and average. The others
+take a whole split. Scores that are not numbers, and the label of one example
+that names no class, give NaN, so that it is seen.
 """
 
 import chex
@@ -93,9 +93,9 @@ def confusion_matrix(
     chex.assert_type(x, bool if x.dtype == bool else int)
   if classes < 1:
     raise ValueError(f'classes: expected at least 1, got {classes}')
-  inside = lambda x: (x >= 0) & (x < classes)
-  cell = labels.astype(int) * classes + predicted.astype(int)
-  cell = jnp.where(inside(predicted) & inside(labels), cell, classes**2)
+  row, column = labels.astype(int), predicted.astype(int)
+  inside = (row >= 0) & (row < classes) & (column >= 0) & (column < classes)
+  cell = jnp.where(inside, row * classes + column, classes**2)
   counts = jnp.bincount(cell, length=classes**2 + 1)[:-1]
   return counts.reshape(classes, classes)
 

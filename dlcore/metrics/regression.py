@@ -1,6 +1,6 @@
 """Regression metrics of a whole split: f[N] or f[N, K], K targets, -> f32[].
 
-Over several targets, each is measured for itself and the K results are averaged.
+Each target is measured for itself, and the K results are averaged.
 """
 
 import chex
@@ -16,9 +16,8 @@ def _check(
   chex.assert_equal_shape([predictions, targets])
   chex.assert_type([predictions, targets], float)
   shape = (len(targets), -1)
-  return predictions.astype(float).reshape(shape), targets.astype(
-    float
-  ).reshape(shape)
+  predictions = predictions.astype(float).reshape(shape)
+  return predictions, targets.astype(float).reshape(shape)
 
 
 def rmse(predictions: jax.Array, targets: jax.Array) -> jax.Array:
@@ -63,6 +62,8 @@ def mae(predictions: jax.Array, targets: jax.Array) -> jax.Array:
 
 def _explained(error: jax.Array, targets: jax.Array) -> jax.Array:
   """1 - error / spread; for a constant target 1 if error is 0, and else 0."""
+  # From the first one, so that a constant gives exactly 0.
+  targets = targets - targets[0]
   spread = jnp.sum((targets - targets.mean(0)) ** 2, 0)
   constant = spread == 0
   share = 1 - error / jnp.where(constant, 1, spread)

@@ -1,9 +1,9 @@
-"""How good embeddings are for finding and grouping examples of one class.
+"""How well near means same class, and how far apart embeddings are.
 
-About whole sets by nature: embeddings f[N, D] and labels i32[N]. Neighbours are
-exact; queries go through in chunks, so no N x M matrix is ever held. Equal
-distances are ranked by index, the smaller first. What is not a number makes
-every result NaN, so that it is seen.
+About whole sets by nature: embeddings f[N, D] and labels i32[N]. Neighbours
+are exact, and of equally near ones the smaller index comes first. Queries go
+through in chunks, so no N x M matrix is ever held. Embeddings that are not
+finite make every result NaN, so that it is seen.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def neighbours(
     queries: f[N, D].
     gallery: f[M, D].
     k: neighbours of each query, 1 to M.
-    chunk: queries at a time; f[chunk, M] is held.
+    chunk: queries at a time; f32[chunk, M] is held.
     distance: 'squared_euclidean', 'euclidean' or 'cosine'.
 
   Returns:
@@ -49,8 +49,8 @@ def neighbours(
 
   Raises:
     AssertionError: for wrong ranks or dtypes.
-    ValueError: for rows of different lengths, a k out of range, a chunk below
-      1 or an unknown distance.
+    ValueError: for rows of different lengths, a k or a chunk out of range, or
+      an unknown distance.
 
   References:
     Cover, Hart: Nearest neighbor pattern classification, 1967.
@@ -58,6 +58,7 @@ def neighbours(
   _check(queries, gallery, chunk)
   if not 1 <= k <= len(gallery):
     raise ValueError(f'k: expected 1 to {len(gallery)}, got {k}')
+  # The distances keep their dtype, and half precision would make ties of them.
   queries, gallery = queries.astype(float), gallery.astype(float)
 
   def nearest(query):
@@ -79,130 +80,136 @@ def retrieval(
   chunk: int = 256,
   distance: str = 'squared_euclidean',
 ) -> dict[str, jax.Array]:
-  """Measures how well near means same class, averaged over queries.
+  """Ranks the gallery for every query, and scores where its class comes.
 
-  Let R be the number of examples in the gallery that have the query's class.
-  Queries with R = 0 do not count. Without a gallery every query searches all
-  the other ones.
+  R is the number of examples in the gallery of the query's class. A query with
+  R = 0 does not count. Without a gallery, each query has the other ones for it.
 
   Args:
     queries: f[N, D].
     query_labels: i32[N].
     gallery: f[M, D], or None for the queries themselves.
     gallery_labels: i32[M], with a gallery.
-    largest_class: at least the number of examples of the largest class in the
-      gallery; one that is too small makes 'r-precision' and 'map@r' NaN.
-    ks: the k of 'recall@k'.
-    chunk: queries at a time; f[chunk, M] is held.
+    largest_class: at least the size of the gallery's largest class. The time
+      grows with it; where it is too small 'r-precision' and 'map@r' are NaN.
+    ks: each k of 'recall@k'.
+    chunk: queries at a time; f32[chunk, M] is held.
     distance: 'squared_euclidean', 'euclidean' or 'cosine'.
 
   Returns:
-    Means over the queries that count, f32[] each; NaN if none does:
-    'precision@1': the nearest neighbour has the query's class.
-    'recall@k': one of the k nearest has.
-    'r-precision': share of the R nearest that have.
-    'map@r': 1/R sum over the i <= R nearest that have, of the share of the i
-      nearest that have.
-    'mrr': 1 / rank of the nearest one that has.
+    f32[] each, a mean over the queries that count, and NaN if none does. Let a
+    hit be an example of the query's class:
+    'precision@1': 1 if the nearest is a hit, else 0.
+    'recall@k': 1 if any of the k nearest is a hit, else 0.
+    'r-precision': share of hits among the R nearest.
+    'map@r': 1/R times the sum, over the hits among the R nearest, of the share
+      of hits down to and with this one.
+    'mrr': 1 / rank of the nearest hit.
 
   Raises:
-    AssertionError: for wrong ranks, shapes or dtypes.
-    ValueError: for rows of different lengths, a gallery without labels, an
-      unknown distance or numbers below 1.
+    AssertionError: for wrong ranks or dtypes.
+    ValueError: for shapes that do not fit, a gallery without labels, an unknown
+      distance, or a number below 1.
 
   References:
     Musgrave, Belongie, Lim: A metric learning reality check, 2020. Recall@k:
-    Jegou, Douze, Schmid: Product quantization for nearest neighbor search, 2011.
+    Song et al.: Deep metric learning via lifted structured feature embedding,
+    2016. MRR: Voorhees: The TREC-8 question answering track report, 1999.
   """
   if (gallery is None) != (gallery_labels is None):
-    raise ValueError('expected gallery and gallery_labels together')
+    raise ValueError('gallery and gallery_labels: expected both or none')
   alone = gallery is None
-  if alone:
+  if gallery is None or gallery_labels is None:
     gallery, gallery_labels = queries, query_labels
   _check(queries, gallery, chunk)
-  for name, labels, of in (
-    ('query_labels', query_labels, queries),
-    ('gallery_labels', gallery_labels, gallery),
+  chex.assert_type([query_labels, gallery_labels], int)
+  for name, labels, n in (
+    ('query_labels', query_labels, len(queries)),
+    ('gallery_labels', gallery_labels, len(gallery)),
   ):
-    chex.assert_type(labels, int)
-    if labels.shape != of.shape[:1]:
-      raise ValueError(f'{name}: expected i32[{len(of)}], got {labels.shape}')
-  if largest_class < 1 or min(ks, default=1) < 1:
+    if labels.shape != (n,):
+      raise ValueError(f'{name}: expected i32[{n}], got shape {labels.shape}')
+  if min(largest_class, *ks) < 1:
     raise ValueError(
-      'largest_class and ks: expected at least 1, got'
+      'largest_class and ks: expected 1 or more, got'
       f' {largest_class} and {tuple(ks)}'
     )
-  most = max(min(largest_class, len(gallery)) - alone, 1)
-  everywhere = jnp.arange(len(gallery))
   queries, gallery = queries.astype(float), gallery.astype(float)
+  most = max(min(largest_class, len(gallery)) - alone, 1)
+  ranks = jnp.arange(1, most + 1)
+  indices = jnp.arange(len(gallery))
 
-  def one(example):
-    """The first hit's rank, R-precision, AP@R and R of one query."""
-    query, label, index = example
+  def rank(query, label, index):
     d = distances.pairwise(query[None], gallery, distance=distance)[0]
+    finite = jnp.isfinite(d).all()
     hit = gallery_labels == label
-    if alone:  # by index: a duplicate of the query is a neighbour
-      d = jnp.where(everywhere == index, jnp.inf, d)
-      hit &= everywhere != index
+    if alone:  # By index, as a duplicate of the query is a neighbour.
+      d = jnp.where(indices == index, jnp.inf, d)
+      hit &= indices != index
     r = hit.sum()
-    near = jnp.where(hit, d, jnp.inf).min()
-    first = jnp.where(hit & (d == near), everywhere, len(gallery)).min()
-    before = (d < near) | ((d == near) & (everywhere < first))
-    _, indices = jax.lax.top_k(-d, most)
-    rank = jnp.arange(1, most + 1)
-    hits = hit[indices] & (rank <= r)
-    precisions = jnp.cumsum(hits) / rank
-    average = lambda v: jnp.where(r <= most, v.sum() / r, jnp.nan)
-    return before.sum() + 1, average(hits), average(hits * precisions), r
+    near = jnp.min(d, where=hit, initial=jnp.inf)
+    first = jnp.argmax(hit & (d == near))
+    before = (d < near) | ((d == near) & (indices < first))
+    hits = hit[jax.lax.top_k(-d, most)[1]] & (ranks <= r)
+    precisions = jnp.cumsum(hits) / ranks
+    # A bound below R has cut hits off.
+    r_or_nan = jnp.where(r <= most, r, jnp.nan)
+    return {
+      'valid': r > 0,
+      'finite': finite,
+      'rank': 1 + before.sum(),
+      'r-precision': hits.sum() / r_or_nan,
+      'map@r': jnp.sum(precisions, where=hits) / r_or_nan,
+    }
 
-  rank, r_precision, average_precision, r = jax.lax.map(
-    one, (queries, query_labels, jnp.arange(len(queries))), batch_size=chunk
+  found = jax.lax.map(
+    lambda query: rank(*query),
+    (queries, query_labels, jnp.arange(len(queries))),
+    batch_size=chunk,
   )
-  finite = jnp.isfinite(queries).all() & jnp.isfinite(gallery).all()
-  counts = r > 0
 
   def mean(values):
-    total = jnp.where(counts, values, 0).sum()
-    return jnp.where(finite, total / counts.sum(), jnp.nan)
+    result = jnp.mean(values, where=found['valid'], dtype=queries.dtype)
+    return jnp.where(found['finite'].all(), result, jnp.nan)
 
   return {
-    'precision@1': mean(rank == 1),
-    **{f'recall@{k}': mean(rank <= k) for k in ks},
-    'r-precision': mean(r_precision),
-    'map@r': mean(average_precision),
-    'mrr': mean(1 / rank),
+    'precision@1': mean(found['rank'] == 1),
+    **{f'recall@{k}': mean(found['rank'] <= k) for k in ks},
+    'r-precision': mean(found['r-precision']),
+    'map@r': mean(found['map@r']),
+    'mrr': mean(1 / found['rank']),
   }
 
 
 def spread(embeddings: jax.Array, *, sample: int = 256) -> dict[str, jax.Array]:
-  """Measures how far apart embeddings are, to notice when they collapse.
+  """Measures how far apart embeddings are; both fall to 0 as they collapse.
 
   Args:
-    embeddings: f[N, D].
-    sample: the first of them between which distances are measured.
+    embeddings: f[N, D], N >= 2.
+    sample: how many, from the first, have their distances averaged.
 
   Returns:
     'embedding/std': standard deviation, averaged over the dimensions, f32[].
-    'embedding/distance': mean Euclidean distance of two of them, f32[].
+    'embedding/distance': Euclidean distance, averaged over all pairs, f32[].
 
   Raises:
     AssertionError: for a wrong rank or dtype.
-    ValueError: for fewer than two embeddings or a sample below 2.
+    ValueError: for fewer than two embeddings, or a sample below 2.
 
   References:
-    Musgrave, Belongie, Lim: A metric learning reality check, 2020.
+    Hermans, Beyer, Leibe: In defense of the triplet loss, 2017 (collapse).
   """
   chex.assert_rank(embeddings, 2)
   chex.assert_type(embeddings, float)
   if min(len(embeddings), sample) < 2:
     raise ValueError(
-      f'expected at least 2 embeddings and a sample of 2, got f[N, D] ='
-      f' {embeddings.shape} and sample {sample}'
+      'embeddings and sample: expected at least 2, got'
+      f' {len(embeddings)} and {sample}'
     )
   embeddings = embeddings.astype(float)
   some = embeddings[:sample]
   pairs = len(some) * (len(some) - 1)
   return {
-    'embedding/std': embeddings.std(0).mean(),
-    'embedding/distance': distances.pairwise(some).sum() / pairs,
+    'embedding/std': jnp.mean(jnp.std(embeddings, 0)),
+    'embedding/distance': jnp.sum(distances.pairwise(some)) / pairs,
   }

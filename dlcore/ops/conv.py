@@ -25,24 +25,33 @@ CONVENTIONS = ('correlation', 'convolution')
 
 def _as_dot(x, kernel, *, stride, padding, dilation, groups):
   """Convolution as patches times kernel."""
-  *size, depth, maps = kernel.shape
-  slices = window.shifts(
-    x, tuple(size), stride=stride, padding=padding, dilation=dilation
+  shifts = functools.partial(
+    window.shifts,
+    size=kernel.shape[:-2],
+    stride=stride,
+    padding=padding,
+    dilation=dilation,
   )
-  out = slices[0].shape[:-1]
-  taps = len(slices)
+
+  def one_group(x, kernel):
+    slices = shifts(x)
+    patches = jnp.concatenate(slices, -1)
+    y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(
+      patches.shape[-1], -1
+    )
+    return y.reshape(*slices[0].shape[:-1], -1)
+
+  depth, maps = kernel.shape[-2:]
   if groups == 1:
-    patches = slices[0] if taps == 1 else jnp.concatenate(slices, -1)
-    y = patches.reshape(-1, taps * depth) @ kernel.reshape(-1, maps)
-    return y.reshape(*out, maps)
+    return one_group(x, kernel)
   if depth == 1:  # depthwise: shift, multiply and sum
-    kernel = kernel.reshape(taps, groups, maps // groups)
-    y = sum(s[..., None] * k for s, k in zip(slices, kernel, strict=True))
-    return y.reshape(*out, maps)
-  patches = jnp.stack(slices, -2).reshape(-1, taps, groups, depth)
-  kernel = kernel.reshape(taps, depth, groups, maps // groups)
-  y = jnp.einsum('otgd,tdgm->ogm', patches, kernel)
-  return y.reshape(*out, maps)
+    slices = shifts(jnp.repeat(x, maps // groups, -1))
+    taps = kernel.reshape(-1, maps)
+    return sum(s * k for s, k in zip(slices, taps, strict=True))
+  x = x.reshape(*x.shape[:-1], groups, depth)
+  kernel = kernel.reshape(*kernel.shape[:-1], groups, maps // groups)
+  y = jax.vmap(one_group, -2, -2)(x, kernel)
+  return y.reshape(*y.shape[:-2], maps)
 
 
 def _as_conv(x, kernel, *, stride, padding, dilation, groups):

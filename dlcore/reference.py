@@ -1,0 +1,196 @@
+"""The published numbers: runs of ours, and the README's tables made from them.
+
+    python -m dlcore.reference            # runs what is missing, then renders
+    python -m dlcore.reference triplet    # runs these again, then renders
+    python -m dlcore.reference --render   # renders only
+
+Every row of the README comes from `results/reference/<name>/summary.json`,
+which the command in the row wrote. Runs on TFDS sets look for them where TFDS
+does (TFDS_DATA_DIR).
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+from typing import NamedTuple
+
+from dlcore import results
+
+ROOT = pathlib.Path(__file__).parent.parent
+REFERENCE = ROOT / 'results' / 'reference'
+BEGIN, END = '<!-- results: begin -->', '<!-- results: end -->'
+
+
+class Row(NamedTuple):
+  """One row of the table.
+
+  Attributes:
+    flags: of `launch.py`.
+    metrics: test metrics to show, the first one first.
+    baseline: name of the baseline shown beside, or ''.
+  """
+
+  flags: str
+  metrics: tuple[str, ...]
+  baseline: str = ''
+
+
+ROWS = {
+  'triplet': Row(
+    '--experiment=triplet --seeds=8', ('precision@1', 'map@r', 'r-precision')
+  ),
+  'triplet-classes': Row(
+    '--experiment=triplet --split=classes --p=5 --seeds=8',
+    ('precision@1', 'map@r', 'r-precision'),
+  ),
+  'triplet-mnist': Row(
+    '--experiment=triplet --dataset=mnist --epochs=5 --seeds=8',
+    ('precision@1', 'map@r', 'r-precision'),
+  ),
+  'triplet-fashion': Row(
+    '--experiment=triplet --dataset=fashion_mnist --epochs=5 --seeds=8',
+    ('precision@1', 'map@r', 'r-precision'),
+  ),
+  'triplet-omniglot': Row(
+    '--experiment=triplet --dataset=omniglot --resize=28 --p=32 --k=4 '
+    '--epochs=20 --seeds=8',
+    ('precision@1', 'map@r', 'r-precision'),
+  ),
+  'classification': Row(
+    '--experiment=classification --seeds=8', ('accuracy', 'top-5')
+  ),
+  'classification-mnist': Row(
+    '--experiment=classification --dataset=mnist --epochs=5 --seeds=8',
+    ('accuracy', 'top-5'),
+  ),
+  'classification-fashion': Row(
+    '--experiment=classification --dataset=fashion_mnist --epochs=10 --seeds=8',
+    ('accuracy', 'top-5'),
+  ),
+  'autoencoder': Row(
+    '--experiment=autoencoder --seeds=8', ('loss', 'psnr'), 'PCA'
+  ),
+  'autoencoder-denoising': Row(
+    '--experiment=autoencoder --noise=0.3 --seeds=8', ('loss', 'psnr'), 'PCA'
+  ),
+  'autoencoder-mnist': Row(
+    '--experiment=autoencoder --dataset=mnist --kind=conv --epochs=10 --seeds=8',
+    ('loss', 'psnr'),
+    'PCA',
+  ),
+  'regression-line': Row(
+    '--experiment=regression --dataset=line --learning_rate=0.1 --seeds=8',
+    ('a', 'b', 'r2'),
+    'true line',
+  ),
+  'regression-surface': Row(
+    '--experiment=regression --dataset=surface --seeds=8', ('r2', 'rmse')
+  ),
+  'regression-diabetes': Row(
+    '--experiment=regression --dataset=diabetes --hidden=32 --dropout=0.3 '
+    '--weight_decay=1 --seeds=8',
+    ('r2', 'rmse', 'mae'),
+    'least squares',
+  ),
+}
+
+
+def run(name: str) -> None:
+  """Runs one row's command; its results replace those in the reference.
+
+  Args:
+    name: a key of `ROWS`.
+
+  Raises:
+    CalledProcessError: if the run fails; the old results stay.
+  """
+  fresh = REFERENCE / f'{name}.new'
+  shutil.rmtree(fresh, ignore_errors=True)
+  command = [sys.executable, 'launch.py', *ROWS[name].flags.split()]
+  try:
+    subprocess.run(
+      [*command, f'--workdir={fresh.relative_to(ROOT)}'], cwd=ROOT, check=True
+    )
+    # Weights are not published: they are large, and the flagfile makes them.
+    shutil.rmtree(fresh / 'checkpoint')
+    shutil.rmtree(REFERENCE / name, ignore_errors=True)
+    fresh.rename(REFERENCE / name)
+  finally:
+    shutil.rmtree(fresh, ignore_errors=True)
+
+
+def table() -> str:
+  """Renders the table of results.
+
+  Returns:
+    Markdown: a row per run, 'mean ± half the 95 % interval' over its seeds.
+  """
+  lines = [
+    '| command `python launch.py ...` | test split | baseline | n | time |',
+    '|---|---|---|---|---|',
+  ]
+  for name, row in ROWS.items():
+    path = REFERENCE / name / 'summary.json'
+    if not path.exists():
+      continue
+    summary = json.loads(path.read_text(encoding='utf-8'))
+    best = summary['settings'][0]
+    shown = [
+      f'{metric} {results.number(best["test"][metric])}'
+      for metric in row.metrics
+    ]
+    beside = ''
+    if row.baseline:
+      values = summary['baselines'][row.baseline]
+      beside = f'{row.baseline}: ' + ', '.join(
+        f'{metric} {values[metric]:.4g}'
+        for metric in row.metrics
+        if metric in values
+      )
+    seconds = summary['timing']['compile_s'] + summary['timing']['train_s']
+    lines.append(
+      f'| `{row.flags}` | {", ".join(shown)} | {beside} | {best["n"]} | '
+      f'{seconds:.0f} s |'
+    )
+  return '\n'.join(lines)
+
+
+def rendered(readme: str) -> str:
+  """Puts the table between its two markers.
+
+  Args:
+    readme: the text of README.md.
+
+  Returns:
+    The text with the table made anew.
+  """
+  head, rest = readme.split(BEGIN)
+  _, tail = rest.split(END)
+  return f'{head}{BEGIN}\n\n{table()}\n\n{END}{tail}'
+
+
+def main(arguments: list[str]) -> int:
+  """Runs what is asked for and renders the README.
+
+  Args:
+    arguments: names of rows, or --render.
+
+  Returns:
+    Exit status.
+  """
+  unknown = [a for a in arguments if a != '--render' and a not in ROWS]
+  if unknown:
+    print(f'{unknown[0]}: not one of {", ".join(ROWS)}', file=sys.stderr)
+    return 2
+  missing = [name for name in ROWS if not (REFERENCE / name).exists()]
+  for name in [] if '--render' in arguments else arguments or missing:
+    run(name)
+  path = ROOT / 'README.md'
+  path.write_text(rendered(path.read_text(encoding='utf-8')), encoding='utf-8')
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]))
