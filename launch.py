@@ -3,7 +3,6 @@
 flags -> experiment -> data -> sweep(fit) -> results, one call each.
 """
 
-import pathlib
 import sys
 
 from dlcore import config, flags
@@ -12,10 +11,9 @@ from dlcore import config, flags
 def run(settings: flags.Settings) -> None:
   """Trains every run of a command line, or evaluates the trained ones again."""
   # Only a command line that holds pays for starting JAX.
-  from dlcore import data, drive, report, results, sweep
+  from dlcore import data, drive, report, results, sweep, workdir
 
   chosen, module = settings.config, settings.module
-  again = settings.run.mode == 'evaluate'
   dataset = data.load(**vars(chosen.data), task=module.TASK)
   experiment = module.experiment(chosen, dataset.spec)
   device, how = drive.device(), drive.choose(settings.run.sweep)
@@ -25,45 +23,46 @@ def run(settings: flags.Settings) -> None:
   programs = sweep.programs(
     module.experiment,
     chosen,
-    dataset.spec,
+    dataset,
     runs=len(runs.seed),
     how=how,
     most=drive.MOST_EPOCHS,
   )
-  splits = sweep.on_device(dataset)
-  if again:
-    folder = pathlib.Path(settings.run.workdir)
-    states = drive.restore(programs, runs, folder)
+  splits, folder = sweep.on_device(dataset), workdir.place(settings)
+  if settings.run.mode == 'evaluate':
+    states = drive.restore(programs, runs, splits, folder)
     tests = drive.evaluate(programs, runs, states, splits.test)
     print(results.evaluated(folder, settings, tests))
     return
-  print(
-    report.plan(
-      settings,
-      dataset.spec,
-      experiment.model,
-      runs=len(runs.seed),
-      device=device,
-      how=how,
+  with workdir.locked(folder):
+    workdir.start(settings, folder, device=device, how=how)
+    summary = workdir.finished(folder, chosen.training.epochs)
+    if summary is not None:
+      print(f'{folder} is finished; --restart starts over')
+    else:
+      network = experiment.model
+      print(report.plan(settings, dataset.spec, network, device, how))
+      states, timing = drive.fit(
+        programs,
+        runs,
+        splits,
+        results.labels(settings),
+        folder,
+        epochs=chosen.training.epochs,
+      )
+      tests = drive.evaluate(programs, runs, states, splits.test)
+      summary = results.summarise(
+        settings, states, tests, experiment, dataset, timing
+      )
+      drive.draw(settings, runs, states, summary, dataset, folder)
+      workdir.write_json(folder / 'summary.json', summary)
+    print(results.closing(folder, summary))
+  if len(runs.seed) == 1 and summary['runs'][0]['diverged']:
+    step = summary['runs'][0]['diverged_at_step']
+    raise config.Diverged(
+      f'the loss was not finite at step {step}; lower --learning_rate '
+      f'({chosen.training.learning_rate:g}), or give --clip'
     )
-  )
-  folder = results.create(settings, device=device, how=how)
-  states, timing = drive.fit(
-    programs,
-    runs,
-    splits,
-    results.labels(settings),
-    folder,
-    epochs=chosen.training.epochs,
-    examples=dataset.spec.examples['train'],
-  )
-  tests = drive.evaluate(programs, runs, states, splits.test)
-  summary = results.summarise(
-    settings, states, tests, experiment, dataset, timing
-  )
-  results.write_json(folder / 'summary.json', summary)
-  drive.draw(settings, runs, states, summary, dataset, folder)
-  print(results.closing(folder, summary))
 
 
 def main(argv: list[str]) -> int:
@@ -73,18 +72,16 @@ def main(argv: list[str]) -> int:
     argv: `sys.argv`.
 
   Returns:
-    Exit status: 0 done, 2 wrong usage, 3 wrong data.
+    Exit status: 0 done, 2 wrong usage, 3 wrong data, 4 no good checkpoint, 5
+    diverged, 6 folder in use, 7 disk, 130 SIGINT, 138 SIGUSR1, 143 SIGTERM.
   """
   try:
     run(flags.parse(argv))
   except flags.Help as text:
     print(text)
-  except config.UsageError as error:
+  except config.Ended as error:
     print(f'launch.py: {error}', file=sys.stderr)
-    return 2
-  except config.DataError as error:
-    print(f'launch.py: {error}', file=sys.stderr)
-    return 3
+    return error.status
   return 0
 
 

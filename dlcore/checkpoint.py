@@ -1,78 +1,227 @@
-"""Saving and restoring the state of every run, with orbax.
+"""Checkpoints that know when they are damaged.
 
-A checkpoint holds one pytree, the stacked `train.State` of all runs, under
-`<workdir>/checkpoint/<epoch>`.
+A checkpoint is a folder `<workdir>/checkpoint/<position>`, position being the
+steps done by every run: the states as orbax writes them, `run.json` (what the
+host needs to go on) and `MANIFEST.json` (size and SHA-256 of every file). It is
+made under another name and renamed when whole, so that a kill leaves either
+all of it or none. What does not match its manifest is moved to `quarantine/`
+and the one before it is taken. The newest two are kept.
 """
 
+import errno
+import hashlib
+import json
+import os
 import pathlib
+import shutil
+import sys
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
+import numpy as np
 
-from dlcore.config import UsageError
+from dlcore.config import CheckpointError, DiskError
 
 KEEP = 2
+MANIFEST = 'MANIFEST.json'
+UNFINISHED = '.saving'
 
 
-def manager(folder: pathlib.Path) -> ocp.CheckpointManager:
-  """Opens the checkpoints of a run; close it, or use it in `with`.
+def digest(path: pathlib.Path) -> str:
+  """Hashes a file.
 
   Args:
-    folder: `<workdir>/checkpoint`, made if need be.
+    path: of the file.
 
   Returns:
-    An orbax manager that keeps the newest two.
+    Its SHA-256 in hexadecimal.
   """
-  return ocp.CheckpointManager(
-    folder.absolute(),
-    options=ocp.CheckpointManagerOptions(
-      max_to_keep=KEEP, enable_async_checkpointing=False
-    ),
-  )
+  with path.open('rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def save(checkpoints: ocp.CheckpointManager, epoch: int, states: Any) -> None:
-  """Saves the states under an epoch.
+def listing(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+  """Lists the files of a checkpoint but its manifest.
 
   Args:
-    checkpoints: from `manager`.
-    epoch: epochs done; above the newest saved one.
-    states: the pytree.
+    folder: of the checkpoint.
 
-  Raises:
-    RuntimeError: if orbax refuses without an error, as it does for an epoch
-      that is not the newest.
+  Returns:
+    Path inside -> {'bytes', 'sha256'}.
   """
-  if not checkpoints.save(epoch, args=ocp.args.StandardSave(states)):
-    raise RuntimeError(f'checkpoint of epoch {epoch} was not saved')
+  return {
+    path.relative_to(folder).as_posix(): {
+      'bytes': path.stat().st_size,
+      'sha256': digest(path),
+    }
+    for path in sorted(folder.rglob('*'))
+    if path.is_file() and path.name != MANIFEST
+  }
 
 
-def restore(folder: pathlib.Path, template: Any) -> tuple[int, Any]:
-  """Restores the newest states.
+def sync(folder: pathlib.Path) -> None:
+  """Hands every file and folder below to the disk."""
+  for path in [*folder.rglob('*'), folder]:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+      os.fsync(handle)
+    finally:
+      os.close(handle)
+
+
+def positions(folder: pathlib.Path) -> list[int]:
+  """Lists the checkpoints, newest first.
 
   Args:
     folder: `<workdir>/checkpoint`.
-    template: a pytree of `jax.ShapeDtypeStruct` like the saved one.
 
   Returns:
-    The epoch, and the states.
-
-  Raises:
-    UsageError: if there is no checkpoint, or it holds other shapes.
+    Their positions.
   """
   if not folder.is_dir():
-    raise UsageError(
-      f'{folder}: no checkpoint there; train with --workdir first'
+    return []
+  return sorted(
+    (int(path.name) for path in folder.iterdir() if path.name.isdecimal()),
+    reverse=True,
+  )
+
+
+def save(
+  folder: pathlib.Path, position: int, states: Any, run: dict[str, Any]
+) -> None:
+  """Saves the states of all runs, and forgets all but the newest two.
+
+  Args:
+    folder: `<workdir>/checkpoint`, made if need be.
+    position: steps done.
+    states: the `train.State`s.
+    run: what else is needed to go on; must fit in JSON.
+
+  Raises:
+    DiskError: if the disk is full or cannot be written; earlier checkpoints
+      stay as they were.
+    ValueError: if a parameter is not finite, which is never saved.
+  """
+  import orbax.checkpoint as ocp
+
+  states = jax.device_get(states)
+  for leaf in jax.tree.leaves((states.params, states.best_params)):
+    if not np.isfinite(leaf).all():
+      raise ValueError('parameters that are not finite are never saved')
+  needed = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(states)) + 2**20
+  draft = folder / UNFINISHED
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(draft, ignore_errors=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+      raise OSError(errno.ENOSPC, 'no space left')
+    with ocp.StandardCheckpointer() as checkpointer:
+      checkpointer.save(draft.absolute() / 'states', states)
+    (draft / 'run.json').write_text(json.dumps(run), encoding='utf-8')
+    manifest = {'position': position, 'files': listing(draft)}
+    (draft / MANIFEST).write_text(json.dumps(manifest), encoding='utf-8')
+    sync(draft)
+    shutil.rmtree(folder / str(position), ignore_errors=True)
+    draft.rename(folder / str(position))
+    sync_folder = os.open(folder, os.O_RDONLY)
+    os.fsync(sync_folder)
+    os.close(sync_folder)
+  except (OSError, ValueError) as error:
+    # tensorstore reports a full disk as a ValueError.
+    full = 'RESOURCE_EXHAUSTED' in str(error) or 'space' in str(error)
+    if isinstance(error, ValueError) and not full:
+      raise
+    shutil.rmtree(draft, ignore_errors=True)
+    free = shutil.disk_usage(existing(folder)).free
+    raise DiskError(
+      f'{folder}: cannot save, {needed:,} bytes needed and {free:,} free '
+      f'({getattr(error, "strerror", None) or "disk full"}); make room, then '
+      'give the same command again'
+    ) from None
+  for old in positions(folder)[KEEP:]:
+    shutil.rmtree(folder / str(old), ignore_errors=True)
+
+
+def existing(folder: pathlib.Path) -> pathlib.Path:
+  """Climbs to the nearest folder that exists."""
+  while not folder.exists():
+    folder = folder.parent
+  return folder
+
+
+def damage(folder: pathlib.Path) -> str | None:
+  """Compares a checkpoint with its manifest.
+
+  Args:
+    folder: of the checkpoint.
+
+  Returns:
+    None if every file is as it was written, else what is wrong.
+  """
+  try:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
+    expected, found = manifest['files'], listing(folder)
+    if manifest['position'] != int(folder.name):
+      return 'its manifest is of another checkpoint'
+  except (OSError, ValueError, KeyError, TypeError):
+    return f'{MANIFEST} is missing or unreadable'
+  for name in sorted(set(expected) | set(found)):
+    if expected.get(name) != found.get(name):
+      return f'{name} is not as it was written'
+  return None
+
+
+def restore(
+  folder: pathlib.Path, template: Any
+) -> tuple[int, Any, dict[str, Any]] | None:
+  """Restores the newest checkpoint that is as it was written.
+
+  Every damaged one is moved to `quarantine/`, with one line of warning.
+
+  Args:
+    folder: `<workdir>/checkpoint`.
+    template: states of `jax.ShapeDtypeStruct`, as they were saved.
+
+  Returns:
+    (position, states, run), or None where nothing was ever saved.
+
+  Raises:
+    CheckpointError: if there are checkpoints and none is good, or the good one
+      is of another model.
+  """
+  import orbax.checkpoint as ocp
+
+  for position in positions(folder):
+    step = folder / str(position)
+    wrong = damage(step)
+    if wrong is not None:
+      aside = folder / 'quarantine' / f'{position}-{len(quarantined(folder))}'
+      aside.parent.mkdir(exist_ok=True)
+      step.rename(aside)
+      print(f'warning: {step}: {wrong}; moved to {aside}', file=sys.stderr)
+      continue
+    run = json.loads((step / 'run.json').read_text(encoding='utf-8'))
+    try:
+      with ocp.StandardCheckpointer() as checkpointer:
+        states = checkpointer.restore(step.absolute() / 'states', template)
+    except (ValueError, KeyError) as error:
+      raise CheckpointError(
+        f'{step}: of another model ({" ".join(str(error).split())[:100]})'
+      ) from None
+    # orbax casts silently where a type differs.
+    kinds = lambda tree: jax.tree.map(lambda a: (a.shape, a.dtype), tree)
+    if kinds(states) != kinds(template):
+      raise CheckpointError(f'{step}: of another model')
+    return position, states, run
+  if quarantined(folder):
+    raise CheckpointError(
+      f'{folder}: every checkpoint is damaged (see quarantine/); --restart '
+      'starts over'
     )
-  with manager(folder) as checkpoints:
-    epoch = checkpoints.latest_step()
-    if epoch is None:
-      raise UsageError(f'{folder}: no finished checkpoint; train first')
-    states = checkpoints.restore(epoch, args=ocp.args.StandardRestore(template))
-  # orbax casts silently where a type differs.
-  saved = jax.tree.map(lambda a: (a.shape, a.dtype), states)
-  expected = jax.tree.map(lambda a: (a.shape, a.dtype), template)
-  if saved != expected:
-    raise UsageError(f'{folder}: the checkpoint is of another model')
-  return epoch, states
+  return None
+
+
+def quarantined(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Lists the checkpoints that were found damaged."""
+  return sorted((folder / 'quarantine').glob('*'))

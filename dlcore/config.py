@@ -80,7 +80,7 @@ class Training:
   l2: float = flag(0.0, 'penalty l2 * sum of squared weights', low=0)
   l1: float = flag(0.0, 'penalty l1 * sum of absolute weights', low=0)
   clip: float = flag(
-    math.inf, 'largest global norm of a gradient', low=0, high=math.inf
+    math.inf, 'largest global norm of a gradient', low=1e-9, high=math.inf
   )
   patience: int = flag(
     0,
@@ -134,6 +134,7 @@ class Run:
     'train, or evaluate the checkpoint in --workdir once more',
     choices=('train', 'evaluate'),
   )
+  restart: bool = flag(False, 'throw away what --workdir holds and start over')
   workdir: str = flag(
     '', "folder of the run; '' is results/<experiment>/<UTC time>"
   )
@@ -194,19 +195,66 @@ def fields(config: Any) -> list[dataclasses.Field]:
   return found
 
 
-class UsageError(Exception):
-  """A flag's value cannot work; the message is one line with value and fix."""
+class Ended(Exception):
+  """A run ends early for a reason the user can act on, told in one line.
 
-
-class DataError(Exception):
-  """What is wrong with a dataset, in one line: the value, and the fix.
-
-  Args:
-    message: the sentence; line breaks in it become spaces.
+  Attributes:
+    status: exit status of the process.
   """
+
+  status = 1
 
   def __init__(self, message: str):
     super().__init__(' '.join(message.split()))
+
+
+class UsageError(Ended):
+  """A flag's value cannot work."""
+
+  status = 2
+
+
+class DataError(Ended):
+  """Something is wrong with a dataset."""
+
+  status = 3
+
+
+class CheckpointError(Ended):
+  """There are checkpoints, but none that is good."""
+
+  status = 4
+
+
+class Diverged(Ended):
+  """The only run there was has diverged."""
+
+  status = 5
+
+
+class Busy(Ended):
+  """Another process writes to the same folder."""
+
+  status = 6
+
+
+class DiskError(Ended):
+  """The disk is full or cannot be written."""
+
+  status = 7
+
+
+class Interrupted(Ended):
+  """A signal ended the run, after its state was saved.
+
+  Args:
+    message: one line.
+    number: of the signal.
+  """
+
+  def __init__(self, message: str, number: int):
+    super().__init__(message)
+    self.status = 128 + number
 
 
 def absent(value: Any) -> bool:

@@ -1,13 +1,18 @@
 """The host's side of a run: compile, advance chunk by chunk, log, save, test.
 
-Between two chunks of epochs the host prints, appends to `metrics.jsonl` and,
-now and then, saves. How many epochs a chunk has follows from the time they
-take; it changes nothing in the results.
+Between two chunks the host prints, appends to `metrics.jsonl`, saves now and
+then, and looks whether a signal has come. A chunk is as many epochs, or as many
+steps of one, as take about two seconds; that changes nothing in the results.
 """
 
+import contextlib
+import os
 import pathlib
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -15,14 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from dlcore import checkpoint, results, sweep, train, visualize
+from dlcore import checkpoint, sweep, train, visualize, workdir
 from dlcore import config as configs
-from dlcore.config import UsageError
+from dlcore.config import CheckpointError, DiskError, Interrupted, UsageError
 from dlcore.data import Dataset
 from dlcore.flags import Settings
 
 CHUNK_SECONDS = 2.0
-SAVE_SECONDS = 60.0
+SAVE_SECONDS = 30.0
 MOST_EPOCHS = 64
 
 
@@ -75,38 +80,30 @@ def choose(how: str) -> str:
 
 
 def rows(
-  curves: train.Metrics,
-  states: train.State,
-  labels: list[dict[str, Any]],
-  first: int,
-  count: int,
+  curves: train.Metrics, labels: list[dict[str, Any]], epoch: int, count: int
 ) -> list[dict[str, Any]]:
   """Turns the curves of a chunk into the objects of `metrics.jsonl`.
 
   Args:
     curves: {name: [R, most]} on the host.
-    states: after the chunk, on the host.
     labels: seed and swept values of each run.
-    first: epochs done before the chunk.
-    count: epochs in it.
+    epoch: epochs done before the chunk.
+    count: epochs that ended in it.
 
   Returns:
-    One object per epoch and run, those of runs that had stopped left out.
+    One object per epoch and run, those of runs that had halted left out.
   """
-  found = []
-  per_epoch = curves['steps']
-  for e in range(count):
-    for r, label in enumerate(labels):
-      if curves['ran'][r, e]:
-        found.append(
-          {'epoch': first + e + 1, 'step': int(per_epoch[r, e]), **label}
-          | {
-            name: float(values[r, e])
-            for name, values in curves.items()
-            if '/' in name
-          }
-        )
-  return found
+  return [
+    {'epoch': epoch + e + 1, 'step': int(curves['step'][r, e]), **label}
+    | {
+      name: float(values[r, e])
+      for name, values in curves.items()
+      if '/' in name
+    }
+    for e in range(count)
+    for r, label in enumerate(labels)
+    if curves['ran'][r, e]
+  ]
 
 
 def compiled(function: Any, *arguments: Any, donate: tuple[int, ...] = ()):
@@ -121,22 +118,68 @@ def compiled(function: Any, *arguments: Any, donate: tuple[int, ...] = ()):
     The compiled program, and the seconds it took.
   """
   start = time.perf_counter()
-  program = jax.jit(function, donate_argnums=donate)
-  program = program.lower(*arguments).compile()
+  traced = jax.jit(function, donate_argnums=donate).lower(*arguments)
+  program = traced.compile()
   return program, time.perf_counter() - start
+
+
+def chunk(at: int, steps: int, rate: float) -> tuple[int, int]:
+  """Chooses how far to go next.
+
+  Args:
+    at: the step of its epoch where the runs stand.
+    steps: steps of an epoch.
+    rate: steps a second so far; 0 if not known.
+
+  Returns:
+    (epochs, last): whole epochs if one fits into `CHUNK_SECONDS`, else 1 and
+    the step to stop before.
+  """
+  reach = max(int(rate * CHUNK_SECONDS), 1)
+  if at == 0 and reach >= steps:
+    return min(reach // steps, MOST_EPOCHS), steps
+  return 1, min(at + reach, steps)
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[list[int]]:
+  """Collects SIGTERM, SIGINT and SIGUSR1; a second one ends at once.
+
+  Under `jax.distributed` a handler would hide a preemption from the other
+  processes, so none is set there.
+
+  Yields:
+    The numbers of the signals that came.
+  """
+  caught: list[int] = []
+
+  def remember(number, frame):
+    if caught:
+      os._exit(128 + number)
+    caught.append(number)
+
+  before = {}
+  main = threading.current_thread() is threading.main_thread()
+  if main and not jax.distributed.is_initialized():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+      before[number] = signal.signal(number, remember)
+  try:
+    yield caught
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
 
 
 def fit(
   programs: sweep.Programs,
   runs: sweep.Runs,
-  data: Dataset,
+  data: train.Splits,
   labels: list[dict[str, Any]],
   folder: pathlib.Path,
   *,
   epochs: int,
-  examples: int,
 ) -> tuple[train.State, Timing]:
-  """Trains every run, logging to `metrics.jsonl` and saving as it goes.
+  """Trains every run, or goes on where its checkpoint stands.
 
   Args:
     programs: from `sweep.programs`.
@@ -145,47 +188,111 @@ def fit(
     labels: seed and swept values of each run.
     folder: of the run.
     epochs: passes over the training split.
-    examples: training examples of one epoch.
 
   Returns:
     The last states, and the timing.
+
+  Raises:
+    Interrupted: after a signal, the states saved.
+    DiskError: if the last save failed; a save that fails before is a warning.
+    CheckpointError: see `checkpoint.restore`.
   """
-  begin, init_s = compiled(programs.init, runs)
-  states = begin(runs)
-  advance, advance_s = compiled(
-    programs.advance, runs, states, data, jnp.int32(1), donate=(1,)
+  steps, batch = programs.steps
+  checkpoints = folder / 'checkpoint'
+  restored = checkpoint.restore(
+    checkpoints, jax.eval_shape(programs.init, runs, data)
   )
-  done, seen, spent = 0, 0, 0.0
-  saved = time.perf_counter()
-  progress = Progress(epochs, len(labels))
-  with checkpoint.manager(folder / 'checkpoint') as checkpoints:
-    while done < epochs:
-      count = min(chunk(done, spent), epochs - done)
+  begin, init_s = compiled(programs.init, runs, data)
+  if restored is None:
+    position, states = 0, begin(runs, data)
+    run: dict[str, Any] = {
+      'log': 0,
+      'compile_s': 0.0,
+      'train_s': 0.0,
+      'examples': 0,
+    }
+  else:
+    position, states, run = restored
+    print(f'going on after {position / steps:.4g} epochs', flush=True)
+  workdir.truncate(folder, run['log'])
+  span = train.Span(*(jnp.int32(0) for _ in range(3)))
+  advance, advance_s = compiled(
+    programs.advance, runs, states, data, span, donate=(1,)
+  )
+  run['compile_s'] += init_s + advance_s
+  total, rate, saved = epochs * steps, 0.0, time.perf_counter()
+  progress = Progress(epochs, position / steps)
+  running = not bool(np.all(states.halted))
+  with signals() as caught:
+    while position < total and running:
+      epoch, at = divmod(position, steps)
+      count, last = chunk(at, steps, rate)
+      count = min(count, epochs - epoch)
       start = time.perf_counter()
-      states, curves = advance(runs, states, data, jnp.int32(count))
+      span = train.Span(*(jnp.int32(n) for n in (count, at, last)))
+      states, curves = advance(runs, states, data, span)
       curves = jax.device_get(curves)
-      spent += time.perf_counter() - start
-      found = rows(curves, states, labels, done, count)
-      results.append(folder, found)
-      seen += len(found) * examples
-      done += count
-      running = bool(curves['running'][:, count - 1].any())
-      progress.show(done, found)
-      last = done == epochs or not running
-      if last or time.perf_counter() - saved > SAVE_SECONDS:
-        checkpoint.save(checkpoints, done, states)
+      spent = time.perf_counter() - start
+      done = count * (last - at)
+      rate = done / spent
+      position += done
+      run['train_s'] += spent
+      ended = count if last == steps else 0
+      found = rows(curves, labels, epoch, ended)
+      # Steps of runs that had halted are not work done.
+      active = len(found) if ended else len(labels) * done / steps
+      run['examples'] += round(active * steps * batch)
+      if ended:
+        run['log'] = workdir.append(folder, found)
+        running = not curves['halted'][:, ended - 1].all()
+      progress.show(position / steps, found)
+      final = position >= total or not running or bool(caught)
+      if final or time.perf_counter() - saved > SAVE_SECONDS:
+        save(checkpoints, position, states, run, final=final)
         saved = time.perf_counter()
-      if not running:
-        break
+      if caught:
+        progress.close()
+        name = signal.Signals(caught[0]).name
+        raise Interrupted(
+          f'{name}: saved after {position / steps:.4g} epochs in {folder}; the '
+          'same command goes on',
+          caught[0],
+        )
   progress.close()
-  return states, Timing(init_s + advance_s, spent, seen / max(spent, 1e-9))
+  timing = Timing(
+    run['compile_s'],
+    run['train_s'],
+    run['examples'] / max(run['train_s'], 1e-9),
+  )
+  return states, timing
 
 
-def chunk(done: int, spent: float) -> int:
-  """Chooses how many epochs come next, from what the last ones took."""
-  if done == 0:
-    return 1
-  return int(np.clip(CHUNK_SECONDS * done / max(spent, 1e-9), 1, MOST_EPOCHS))
+def save(
+  folder: pathlib.Path,
+  position: int,
+  states: train.State,
+  run: dict[str, Any],
+  *,
+  final: bool,
+) -> None:
+  """Saves; where that fails before the end, warns and lets training go on.
+
+  Args:
+    folder: `<workdir>/checkpoint`.
+    position: steps done.
+    states: of all runs.
+    run: see `checkpoint.save`.
+    final: whether there is no later save.
+
+  Raises:
+    DiskError: if the final save fails.
+  """
+  try:
+    checkpoint.save(folder, position, states, run)
+  except DiskError as error:
+    if final:
+      raise
+    print(f'warning: {error}', file=sys.stderr)
 
 
 class Progress:
@@ -194,33 +301,44 @@ class Progress:
   The one object with a state in the package: it stands for the screen.
   """
 
-  def __init__(self, epochs: int, runs: int):
-    """Starts the clock."""
-    self.epochs, self.start, self.shown = epochs, time.perf_counter(), 0.0
+  def __init__(self, epochs: int, done: float):
+    """Starts the clock at `done` epochs."""
+    self.epochs, self.first = epochs, done
+    self.start = self.shown = time.perf_counter()
+    self.text = ''
     self.bar = None
     if sys.stderr.isatty():
-      self.bar = tqdm(total=epochs, unit='epoch', dynamic_ncols=True)
+      self.bar = tqdm(
+        total=epochs,
+        initial=done,
+        dynamic_ncols=True,
+        bar_format='{desc}{percentage:3.0f}%|{bar}| {n:.4g}/{total} epochs '
+        '[{elapsed}<{remaining}{postfix}]',
+      )
 
-  def show(self, done: int, found: list[dict[str, Any]]) -> None:
+  def show(self, done: float, found: list[dict[str, Any]]) -> None:
     """Shows the means over the runs of the last epoch."""
-    last = [row for row in found if row['epoch'] == done]
-    names = [n for n in (last[0] if last else {}) if '/' in n]
-    names = [n for n in names if n.endswith('/loss')] + [
-      n for n in names if n.startswith('validation/') and '/loss' not in n
-    ]
-    text = '  '.join(
-      f'{n} {np.mean([row[n] for row in last]):.4g}' for n in names[:4]
-    )
+    if found:
+      last = [row for row in found if row['epoch'] == found[-1]['epoch']]
+      losses = [n for n in last[0] if n.endswith('/loss')]
+      others = [
+        n for n in last[0] if n.startswith('validation/') and n not in losses
+      ]
+      self.text = '  '.join(
+        f'{n} {np.mean([row[n] for row in last]):.4g}'
+        for n in [*losses, *others][:4]
+      )
     if self.bar is not None:
-      self.bar.set_postfix_str(text, refresh=False)
+      self.bar.set_postfix_str(self.text, refresh=False)
       self.bar.update(done - self.bar.n)
       return
     now = time.perf_counter()
-    if done < self.epochs and last and now - self.shown < CHUNK_SECONDS:
+    if done < self.epochs and now - self.shown < CHUNK_SECONDS:
       return
     self.shown = now
-    left = (now - self.start) / done * (self.epochs - done)
-    print(f'epoch {done}/{self.epochs}  {text}  {left:.0f} s left', flush=True)
+    left = (now - self.start) / (done - self.first) * (self.epochs - done)
+    end = '' if done >= self.epochs else f'  {left:.0f} s left'
+    print(f'epoch {done:.4g}/{self.epochs}  {self.text}{end}', flush=True)
 
   def close(self) -> None:
     """Leaves the screen in order."""
@@ -250,23 +368,30 @@ def evaluate(
 
 
 def restore(
-  programs: sweep.Programs, runs: sweep.Runs, folder: pathlib.Path
+  programs: sweep.Programs,
+  runs: sweep.Runs,
+  data: train.Splits,
+  folder: pathlib.Path,
 ) -> train.State:
   """Reads the states of a trained run back.
 
   Args:
     programs: from `sweep.programs`, made from the same flags.
     runs: the runs.
+    data: the splits on the device.
     folder: of the run.
 
   Returns:
-    The newest states of the checkpoint.
+    The newest good states.
 
   Raises:
-    UsageError: if there is none, or it is of another model.
+    CheckpointError: if there are none, or they are of another model.
   """
-  template = jax.eval_shape(programs.init, runs)
-  return checkpoint.restore(folder / 'checkpoint', template)[1]
+  template = jax.eval_shape(programs.init, runs, data)
+  restored = checkpoint.restore(folder / 'checkpoint', template)
+  if restored is None:
+    raise CheckpointError(f'{folder}: holds no checkpoint; train there first')
+  return restored[1]
 
 
 def draw(
@@ -288,7 +413,7 @@ def draw(
     folder: of the run; pictures go to `figures/`.
   """
   swept = list(settings.swept)
-  figures = {'curves': visualize.curves(results.read(folder), by=swept)}
+  figures = {'curves': visualize.curves(workdir.read(folder), by=swept)}
   best = next((r for r in summary['runs'] if not r['diverged']), None)
   if best is not None:
     first = summary['settings'][0]

@@ -20,6 +20,9 @@ import experiments
 from dlcore import config as configs
 from dlcore.config import UsageError
 
+# What an i32 and an f32 on the device can hold.
+LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38
+
 
 class Settings(NamedTuple):
   """What a command line asks for.
@@ -122,8 +125,12 @@ class Parser(flags.ArgumentParser):
     except ValueError:
       kind = 'a whole number' if self.kind is int else 'a number'
       raise self.wrong(text, f'not {kind}') from None
-    if math.isnan(value) or (math.isinf(value) and high != math.inf):
+    infinite = abs(value) == math.inf
+    if value != value or (infinite and high != math.inf):
       raise self.wrong(text, 'not a finite number')
+    most = LARGEST_INT if self.kind is int else LARGEST_FLOAT
+    if abs(value) > most and not infinite:
+      raise self.wrong(text, f'must be between -{most} and {most}')
     if (low is not None and value < low) or (high is not None and value > high):
       if high is None or math.isinf(high):
         allowed = f'at least {low:g}'
@@ -158,16 +165,36 @@ def define(config: Any, values: flags.FlagValues) -> None:
     )
 
 
-def experiment_name(argv: list[str]) -> str | None:
-  """Finds --experiment before any flag is defined; the last one counts."""
-  name = None
+def given(argv: list[str], name: str) -> str | None:
+  """Finds a flag before any flag is defined; the last one counts."""
+  found = None
   for i, argument in enumerate(argv):
     flag, equals, value = argument.partition('=')
-    if flag in ('--experiment', '-experiment'):
-      if not equals and i + 1 == len(argv):
-        raise UsageError('--experiment: give one of ' + ', '.join(names()))
-      name = value if equals else argv[i + 1]
-  return name
+    if flag in (f'--{name}', f'-{name}'):
+      found = value if equals else ''.join(argv[i + 1 : i + 2])
+  return found
+
+
+def expand(argv: list[str]) -> list[str]:
+  """Puts the lines of flag files where --flagfile names them."""
+  try:
+    return flags.FlagValues().read_flags_from_files(argv, force_gnu=True)
+  except (flags.Error, OSError, UnicodeDecodeError) as error:
+    why = ' '.join(str(error).split()).removeprefix('ERROR:: ')
+    raise UsageError(f'--flagfile: {why}') from None
+
+
+def trained(workdir: str | None) -> list[str]:
+  """Reads the flags a run was trained with from its folder."""
+  if not workdir:
+    raise UsageError('--mode=evaluate: give the --workdir=DIR of a run')
+  path = pathlib.Path(workdir) / 'flagfile'
+  if not path.is_file():
+    raise UsageError(
+      f'--workdir={short(workdir)}: no run there; give the folder of one, or '
+      'train with --mode=train'
+    )
+  return expand([f'--flagfile={path}'])
 
 
 def wants_help(argv: list[str]) -> bool:
@@ -189,11 +216,11 @@ def parse(argv: list[str]) -> Settings:
     Help: where --help asks for it.
   """
   values = flags.FlagValues()
-  try:
-    arguments = values.read_flags_from_files(argv[1:], force_gnu=True)
-  except (flags.Error, OSError, UnicodeDecodeError) as error:
-    raise UsageError(f'--flagfile: {" ".join(str(error).split())}') from None
-  name = experiment_name(arguments)
+  arguments = expand(argv[1:])
+  if given(arguments, 'mode') == 'evaluate' and not wants_help(arguments):
+    # A trained run knows its flags; those given here as well override them.
+    arguments = trained(given(arguments, 'workdir')) + arguments
+  name = given(arguments, 'experiment')
   if name is None:
     if wants_help(arguments):
       raise Help(overview())
@@ -229,6 +256,11 @@ def parse(argv: list[str]) -> Settings:
     configs.Run(),
     {f.name: values[f.name].value for f in configs.fields(configs.Run())},
   )
+  if run.seed + run.seeds - 1 > LARGEST_INT:
+    raise UsageError(
+      f'--seed={run.seed} --seeds={run.seeds}: the last seed is above '
+      f'{LARGEST_INT}; lower one of them'
+    )
   config = configs.replace(module.Config(), chosen)
   return Settings(name, module, config, run, swept, arguments)
 

@@ -13,7 +13,7 @@ from dlcore.data.embedded import surface
 
 
 def affine_regions(
-  model: layers.Layer, params: Any, x: jax.Array
+  model: layers.Layer, params: Any, x: np.ndarray
 ) -> np.ndarray:
   """Numbers the regions of input space where a ReLU network is affine.
 

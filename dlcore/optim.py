@@ -56,7 +56,7 @@ def schedule(
   shape = shapes[training.schedule]
 
   def rate(step):
-    done = jnp.asarray(step, jnp.float32) / steps
+    done = jnp.asarray(step, jnp.float32) / float(steps)
     if flags.absent(training.warmup):
       return training.learning_rate * shape(jnp.clip(done, 0, 1))
     # The first step of a warm-up would have rate 0 and be lost: count from 1.

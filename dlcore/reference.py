@@ -46,11 +46,13 @@ ROWS = {
     ('precision@1', 'map@r', 'r-precision'),
   ),
   'triplet-mnist': Row(
-    '--experiment=triplet --dataset=mnist --epochs=5 --seeds=8',
+    '--experiment=triplet --dataset=mnist --network=lecture_convnet --epochs=3 '
+    '--seeds=8',
     ('precision@1', 'map@r', 'r-precision'),
   ),
   'triplet-fashion': Row(
-    '--experiment=triplet --dataset=fashion_mnist --epochs=5 --seeds=8',
+    '--experiment=triplet --dataset=fashion_mnist --network=lecture_convnet '
+    '--epochs=3 --seeds=8',
     ('precision@1', 'map@r', 'r-precision'),
   ),
   'triplet-omniglot': Row(
@@ -62,11 +64,13 @@ ROWS = {
     '--experiment=classification --seeds=8', ('accuracy', 'top-5')
   ),
   'classification-mnist': Row(
-    '--experiment=classification --dataset=mnist --epochs=5 --seeds=8',
+    '--experiment=classification --dataset=mnist --network=lecture_convnet '
+    '--epochs=3 --seeds=8',
     ('accuracy', 'top-5'),
   ),
   'classification-fashion': Row(
-    '--experiment=classification --dataset=fashion_mnist --epochs=10 --seeds=8',
+    '--experiment=classification --dataset=fashion_mnist '
+    '--network=lecture_convnet --epochs=3 --seeds=8',
     ('accuracy', 'top-5'),
   ),
   'autoencoder': Row(
@@ -76,7 +80,7 @@ ROWS = {
     '--experiment=autoencoder --noise=0.3 --seeds=8', ('loss', 'psnr'), 'PCA'
   ),
   'autoencoder-mnist': Row(
-    '--experiment=autoencoder --dataset=mnist --kind=conv --epochs=10 --seeds=8',
+    '--experiment=autoencoder --dataset=mnist --epochs=10 --seeds=8',
     ('loss', 'psnr'),
     'PCA',
   ),

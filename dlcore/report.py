@@ -1,8 +1,6 @@
 """What a run says before it starts."""
 
-from typing import Any
-
-from dlcore import __version__, summary
+from dlcore import __version__, results, summary
 from dlcore.data import Spec
 from dlcore.flags import Settings
 from dlcore.layers import Layer
@@ -12,8 +10,6 @@ def plan(
   settings: Settings,
   spec: Spec,
   model: Layer,
-  *,
-  runs: int,
   device: str,
   how: str,
 ) -> str:
@@ -23,7 +19,6 @@ def plan(
     settings: the parsed command line.
     spec: what is known of the data.
     model: the network.
-    runs: number of runs.
     device: what they run on.
     how: 'map' or 'vmap'.
 
@@ -42,7 +37,8 @@ def plan(
     for name, values in settings.swept.items()
   )
   order = 'side by side (vmap)' if how == 'vmap' else 'one after another (map)'
-  lines: list[Any] = [
+  runs = len(results.labels(settings))
+  lines = [
     f'dlcore {__version__}: {settings.experiment} on {spec.name}',
     '',
     f'data      {spec.name}: {shape}, {what}; {counts}',

@@ -1,203 +1,15 @@
-"""What a run leaves behind: the files of its folder, and the final table.
+"""What comes out of a run: the summary over seeds, and the final table."""
 
-`config.json`, `flagfile`, `metrics.jsonl`, `summary.json`, `checkpoint/` and
-`figures/` are a contract that scripts may rely on. Numbers that are not finite
-are written as null.
-"""
-
-import datetime
-import importlib.metadata
 import json
 import math
 import pathlib
-import platform
-import subprocess
 from typing import Any
 
 import numpy as np
 
-from dlcore import config as configs
 from dlcore import sweep
-from dlcore.config import UsageError
 from dlcore.flags import Settings
-
-PACKAGES = (
-  'dlcore',
-  'jax',
-  'jaxlib',
-  'flax',
-  'optax',
-  'orbax-checkpoint',
-  'tensorflow-datasets',
-  'numpy',
-)
-
-
-def clean(value: Any) -> Any:
-  """Makes a value fit for JSON: plain numbers, and null for NaN and infinity.
-
-  Args:
-    value: nested dicts, lists, tuples, NumPy or JAX scalars.
-
-  Returns:
-    The same in plain Python.
-  """
-  if isinstance(value, dict):
-    return {str(k): clean(v) for k, v in value.items()}
-  if isinstance(value, (list, tuple)):
-    return [clean(v) for v in value]
-  if hasattr(value, 'item'):
-    value = value.item()
-  if isinstance(value, float) and not math.isfinite(value):
-    return None
-  return value
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes one JSON file, whole or not at all.
-
-  Args:
-    path: where.
-    value: what `clean` accepts.
-  """
-  draft = path.with_name(path.name + '.part')
-  draft.write_text(
-    json.dumps(clean(value), indent=2, allow_nan=False) + '\n',
-    encoding='utf-8',
-  )
-  draft.replace(path)
-
-
-def revision() -> dict[str, Any]:
-  """Names the commit of the code that runs, and whether it was changed.
-
-  Returns:
-    {'commit': text or None, 'dirty': bool or None}; None outside a checkout.
-  """
-  root = pathlib.Path(__file__).parent.parent
-
-  def git(*arguments):
-    done = subprocess.run(
-      ['git', *arguments], cwd=root, capture_output=True, text=True, timeout=10
-    )
-    return done.stdout.strip() if done.returncode == 0 else None
-
-  try:
-    commit, changes = git('rev-parse', 'HEAD'), git('status', '--porcelain')
-  except (OSError, subprocess.TimeoutExpired):
-    commit = changes = None
-  return {
-    'commit': commit,
-    'dirty': None if commit is None else bool(changes),
-  }
-
-
-def flag_lines(settings: Settings) -> list[str]:
-  """Writes the flags that make the same run, one to a line.
-
-  Args:
-    settings: the parsed command line.
-
-  Returns:
-    Lines for a flag file; where the results go is left out.
-  """
-  values = configs.flatten(settings.config) | configs.flatten(settings.run)
-  values |= {
-    name: ','.join(map(repr, listed)) for name, listed in settings.swept.items()
-  }
-  for name in ('workdir', 'mode'):
-    values.pop(name)
-  lines = [f'--experiment={settings.experiment}']
-  for name, value in values.items():
-    lines.append(
-      f'--{"" if value else "no"}{name}'
-      if isinstance(value, bool)
-      else f'--{name}={value}'
-    )
-  return lines
-
-
-def create(settings: Settings, *, device: str, how: str) -> pathlib.Path:
-  """Makes the folder of a run and writes `config.json` and `flagfile`.
-
-  Args:
-    settings: the parsed command line.
-    device: what it runs on.
-    how: 'map' or 'vmap'.
-
-  Returns:
-    The folder.
-
-  Raises:
-    UsageError: if it holds a run already, or cannot be made.
-  """
-  chosen = settings.run.workdir
-  now = datetime.datetime.now(datetime.UTC)
-  folder = pathlib.Path(chosen or f'results/{settings.experiment}')
-  if not chosen:
-    folder /= now.strftime('%Y-%m-%dT%H-%M-%S.%fZ')
-  if (folder / 'config.json').exists():
-    raise UsageError(
-      f'--workdir={folder}: holds a run already; give another folder, or '
-      '--mode=evaluate'
-    )
-  try:
-    (folder / 'figures').mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UsageError(f'--workdir={folder}: {error.strerror}') from None
-  write_json(
-    folder / 'config.json',
-    {
-      'experiment': settings.experiment,
-      'argv': settings.argv,
-      'config': configs.flatten(settings.config)
-      | configs.flatten(settings.run),
-      'swept': settings.swept,
-      'how': how,
-      'device': device,
-      'time': now.isoformat(timespec='seconds'),
-      'python': platform.python_version(),
-      'versions': {p: version(p) for p in PACKAGES},
-      **revision(),
-    },
-  )
-  (folder / 'flagfile').write_text(
-    '\n'.join(flag_lines(settings)) + '\n', encoding='utf-8'
-  )
-  return folder
-
-
-def version(package: str) -> str | None:
-  """Finds an installed version, None where the package is not installed."""
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return None
-
-
-def append(folder: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-  """Appends to `metrics.jsonl`, one object per epoch and run.
-
-  Args:
-    folder: of the run.
-    rows: the objects.
-  """
-  with (folder / 'metrics.jsonl').open('a', encoding='utf-8') as file:
-    for row in rows:
-      file.write(json.dumps(clean(row), allow_nan=False) + '\n')
-
-
-def read(folder: pathlib.Path) -> list[dict[str, Any]]:
-  """Reads `metrics.jsonl` back.
-
-  Args:
-    folder: of the run.
-
-  Returns:
-    Its objects.
-  """
-  text = (folder / 'metrics.jsonl').read_text(encoding='utf-8')
-  return [json.loads(line) for line in text.splitlines()]
+from dlcore.workdir import clean
 
 
 def interval(values: list[float]) -> dict[str, Any]:
@@ -366,6 +178,7 @@ def summarise(
   return {
     'experiment': settings.experiment,
     'dataset': settings.config.data.dataset,
+    'epochs': settings.config.training.epochs,
     'runs': runs,
     'settings': sorted(by_setting(runs, list(settings.swept)), key=rank),
     'baselines': experiment.baselines(dataset),

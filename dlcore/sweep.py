@@ -72,7 +72,7 @@ def plan(
       if len(set(values)) > 1 or not configs.absent(values[0]):
         floats[name] = np.repeat(np.asarray(values, np.float32), seeds)
   return Runs(
-    np.tile(np.arange(seed, seed + seeds, dtype=np.int32), len(every)), floats
+    np.tile(seed + np.arange(seeds, dtype=np.int32), len(every)), floats
   )
 
 
@@ -80,25 +80,27 @@ class Programs(NamedTuple):
   """The compiled programs of a sweep; R runs lead every state and metric.
 
   Attributes:
-    init: (runs) -> states.
-    advance: (runs, states, data, epochs) -> states, curves {name: [R, most]}.
+    init: (runs, data) -> states.
+    advance: (runs, states, data, span) -> states, curves {name: [R, most]}.
     evaluate: (runs, params, split) -> {name: [R]}.
+    steps: (steps of an epoch, examples of a batch).
   """
 
-  init: Callable[[Runs], train.State]
+  init: Callable[[Runs, train.Splits], train.State]
   advance: Callable[..., tuple[train.State, train.Metrics]]
   evaluate: Callable[[Runs, Any, Split], train.Metrics]
+  steps: tuple[int, int]
 
 
 def programs(
-  make: Make, config: Any, spec: Spec, *, runs: int, how: str, most: int
+  make: Make, config: Any, data: Dataset, *, runs: int, how: str, most: int
 ) -> Programs:
   """Builds the functions of a sweep, ready for `jax.jit`.
 
   Args:
     make: (config, spec) -> Experiment.
     config: the Config; its floats are replaced by those of each run.
-    spec: what is known of the data.
+    data: the dataset, with its spec.
     runs: number of runs R.
     how: 'map' or 'vmap'.
     most: most epochs of one call of `advance`.
@@ -108,7 +110,7 @@ def programs(
   """
 
   def experiment(run: Runs) -> train.Experiment:
-    return make(configs.replace(config, run.floats), spec)
+    return make(configs.replace(config, run.floats), data.spec)
 
   def over(function, stacked):
     """Runs `function` over the first `stacked` arguments' leading axis."""
@@ -125,16 +127,16 @@ def programs(
       one_after_another if how == 'map' else side_by_side, stacked, runs
     )
 
-  def init(run):
-    return train.init(experiment(run), run.seed, spec.shape)
+  def init(run, data):
+    return train.init(experiment(run), run.seed, data)
 
-  def advance(run, state, data, epochs):
+  def advance(run, state, data, span):
     return train.advance(
       experiment(run),
       data,
       run.seed,
       state,
-      epochs,
+      span,
       most=most,
       patience=config.training.patience,
     )
@@ -142,7 +144,13 @@ def programs(
   def evaluate(run, params, split):
     return experiment(run).evaluate(params, split)
 
-  return Programs(over(init, 1), over(advance, 2), over(evaluate, 2))
+  splits = train.Splits(data.train, data.validation, data.test)
+  return Programs(
+    over(init, 1),
+    over(advance, 2),
+    over(evaluate, 2),
+    train.steps(make(config, data.spec), splits),
+  )
 
 
 def spread(
@@ -179,13 +187,14 @@ def spread(
   return sharded
 
 
-def on_device(data: Dataset) -> Dataset:
+def on_device(data: Dataset) -> train.Splits:
   """Puts the splits on the device, uint8 images as they are.
 
   Args:
     data: as `data.load` gives it.
 
   Returns:
-    The same without its spec, so that it is a pytree of arrays.
+    Its splits.
   """
-  return jax.tree.map(jnp.asarray, data._replace(spec=None))
+  splits = train.Splits(data.train, data.validation, data.test)
+  return jax.tree.map(jnp.asarray, splits)

@@ -1,4 +1,4 @@
-"""The one training program: step, epoch, advance, fit.
+"""The one training program: step, part and end of an epoch, advance, fit.
 
 All pure. Data is an argument, never captured. All randomness is folded from
 (seed, epoch, step), so an order or a dropout mask never needs saving, and a
@@ -13,9 +13,24 @@ import jax.numpy as jnp
 import optax
 
 from dlcore.data import Dataset, Split
-from dlcore.layers import Layer, batched
+from dlcore.layers import Layer, batched, calibrate, has_batch_norm
 
 Metrics = dict[str, jax.Array]
+CALIBRATION = 2048  # training examples that batch norm's statistics come from
+
+
+class Splits(NamedTuple):
+  """The examples on the device: a `Dataset` without its description.
+
+  Attributes:
+    train: what is learned from.
+    validation: what choices are made with.
+    test: what is reported, once.
+  """
+
+  train: Split
+  validation: Split
+  test: Split
 
 
 class Experiment(NamedTuple):
@@ -53,46 +68,87 @@ class State(NamedTuple):
     opt_state: state of the optimizer.
     step: i32[], updates done.
     epoch: i32[], epochs done.
+    sums: {name: f32[]}, the training metrics of this epoch's steps, added up.
     best_params: the parameters with the best validation score so far.
     best_score: f32[], that score.
     best_epoch: i32[], when it was reached.
     diverged: i32[], the step whose loss or update was not finite, or -1. The
       run is frozen at the parameters before it.
+    halted: bool[], whether the run ended with an epoch before this one, having
+      diverged or run out of patience.
   """
 
   params: Any
   opt_state: Any
   step: jax.Array
   epoch: jax.Array
+  sums: Metrics
   best_params: Any
   best_score: jax.Array
   best_epoch: jax.Array
   diverged: jax.Array
+  halted: jax.Array
 
 
-def init(exp: Experiment, seed: jax.Array, shape: tuple[int, ...]) -> State:
+class Span(NamedTuple):
+  """How far `advance` goes.
+
+  Attributes:
+    epochs: i32[], how many; more than one only for whole epochs.
+    first: i32[], the step of the epoch to begin with.
+    last: i32[], one beyond the step to end with; an epoch ends with its last.
+  """
+
+  epochs: jax.Array
+  first: jax.Array
+  last: jax.Array
+
+
+def init(exp: Experiment, seed: jax.Array, data: Splits) -> State:
   """Draws the parameters a run starts from.
 
   Args:
     exp: the experiment.
     seed: i32[].
-    shape: shape of one example.
+    data: the splits, on the device; only their shapes matter.
 
   Returns:
     The state before the first epoch.
   """
-  params, _ = exp.model.init(jax.random.fold_in(jax.random.key(seed), 0), shape)
+  key = jax.random.fold_in(jax.random.key(seed), 0)
+  params, _ = exp.model.init(key, data.train.x.shape[1:])
+  found = jax.eval_shape(
+    lambda: exp.loss(
+      params, take(data.train, jnp.arange(steps(exp, data)[1])), key
+    )
+  )[1]
   zero = jnp.int32(0)
   return State(
     params=params,
     opt_state=exp.optimizer.init(params),
     step=zero,
     epoch=zero,
+    sums={name: jnp.float32(0) for name in {'loss', *found}},
     best_params=params,
     best_score=jnp.float32(-jnp.inf),
     best_epoch=zero,
     diverged=jnp.int32(-1),
+    halted=jnp.bool(False),
   )
+
+
+def steps(exp: Experiment, data: Splits) -> tuple[int, int]:
+  """Counts the steps of an epoch and the examples of a batch.
+
+  Args:
+    exp: the experiment.
+    data: the splits; only their shapes matter.
+
+  Returns:
+    (steps, batch).
+  """
+  rows = jax.eval_shape(exp.batches, jax.random.key(0), data.train)
+  return rows.shape[0], rows.shape[1]
 
 
 def as_float(split: Split) -> Split:
@@ -181,9 +237,7 @@ def supervised(
   return loss, evaluate
 
 
-def step(
-  exp: Experiment, state: State, batch: Split, key: jax.Array
-) -> tuple[State, Metrics]:
+def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
   """One update of the parameters.
 
   Args:
@@ -193,8 +247,8 @@ def step(
     key: random key of this step.
 
   Returns:
-    The state after it, and the batch's metrics with 'loss'. Where the loss or
-    the update is not finite, nothing changes but `diverged`.
+    The state after it. Where the loss or the update is not finite, nothing
+    changes but `diverged` and `sums`.
   """
   (loss, metrics), grads = jax.value_and_grad(exp.loss, has_aux=True)(
     state.params, batch, key
@@ -211,132 +265,148 @@ def step(
     params=keep(optax.apply_updates(state.params, updates), state.params),
     opt_state=keep(opt_state, state.opt_state),
     step=state.step + (finite & running),
+    sums=jax.tree.map(jnp.add, state.sums, {'loss': loss, **metrics}),
     diverged=jnp.where(running & ~finite, state.step, state.diverged),
-  ), {'loss': loss, **metrics}
+  )
 
 
-def epoch(
+def part_of_epoch(
   exp: Experiment,
-  data: Dataset,
+  data: Splits,
   seed: jax.Array,
   state: State,
-  *,
-  patience: int = 0,
-) -> tuple[State, Metrics]:
-  """One pass over the training split, then validation.
+  first: jax.Array,
+  last: jax.Array,
+) -> State:
+  """Takes the steps `first` to `last` of an epoch.
 
   Args:
     exp: the experiment.
     data: the splits, on the device.
     seed: i32[], of the run.
-    state: the run.
-    patience: as in `stopped`.
+    state: the run, `first` steps into its epoch.
+    first: i32[], the first step.
+    last: i32[], one beyond the last.
 
   Returns:
-    The state after it, and its metrics: 'train/...' (means over the steps),
-    'validation/...', 'steps' (updates done), 'ran' (False if the run had
-    stopped before) and 'running' (False if it need not go on).
+    The state after them.
   """
+  run_key = jax.random.fold_in(jax.random.key(seed), 1)
+  order_key, step_key = jax.random.split(
+    jax.random.fold_in(run_key, state.epoch)
+  )
+  rows = exp.batches(order_key, data.train)
 
-  def run(state):
-    run_key = jax.random.fold_in(jax.random.key(seed), 1)
-    order_key, step_key = jax.random.split(
-      jax.random.fold_in(run_key, state.epoch)
-    )
-    rows = exp.batches(order_key, data.train)
+  def body(i, state):
+    batch = take(data.train, rows[i])
+    return step(exp, state, batch, jax.random.fold_in(step_key, i))
 
-    def body(state, at):
-      i, indices = at
-      return step(
-        exp, state, take(data.train, indices), jax.random.fold_in(step_key, i)
-      )
-
-    state, steps = jax.lax.scan(body, state, (jnp.arange(len(rows)), rows))
-    validation = exp.evaluate(state.params, data.validation)
-    score = exp.score(validation)
-    better = (score > state.best_score) & (state.diverged < 0)
-    pick = lambda new, old: jnp.where(better, new, old)
-    state = state._replace(
-      epoch=state.epoch + 1,
-      best_params=jax.tree.map(pick, state.params, state.best_params),
-      best_score=pick(score, state.best_score),
-      best_epoch=pick(state.epoch + 1, state.best_epoch),
-    )
-    return state, {
-      **{f'train/{name}': jnp.mean(v) for name, v in steps.items()},
-      **{f'validation/{name}': v for name, v in validation.items()},
-      'steps': state.step,
-      'ran': jnp.bool(True),
-      'running': ~stopped(state, patience),
-    }
-
-  def skip(state):
-    shapes = jax.eval_shape(run, state)[1]
-    nothing = lambda s: jnp.full(
-      s.shape, jnp.nan if jnp.issubdtype(s.dtype, jnp.floating) else 0, s.dtype
-    )
-    return state, jax.tree.map(nothing, shapes)
-
-  return jax.lax.cond(stopped(state, patience), skip, run, state)
+  return jax.lax.fori_loop(first, last, body, state)
 
 
-def stopped(state: State, patience: int) -> jax.Array:
-  """Tells whether a run has diverged or run out of patience.
+def end_of_epoch(
+  exp: Experiment, data: Splits, state: State, *, patience: int = 0
+) -> tuple[State, Metrics]:
+  """Validates, keeps the best parameters, and decides whether to go on.
 
   Args:
-    state: the run.
-    patience: epochs without a better score after which it stops; 0: never.
+    exp: the experiment.
+    data: the splits, on the device.
+    state: the run after the last step of an epoch.
+    patience: epochs without a better score after which the run stops; 0:
+      never.
 
   Returns:
-    bool[].
+    The state after it, and the epoch's metrics: 'train/...' (means over the
+    steps), 'validation/...', 'step' (updates done), 'ran' (False if the run had
+    halted before) and 'halted'.
 
   References:
-    Lecture 2 (early stopping on a validation split).
+    Lecture 2 (early stopping on a validation split: keep the best).
   """
-  waited = state.epoch - state.best_epoch
-  return (state.diverged >= 0) | (waited >= patience if patience else False)
+  count, batch = steps(exp, data)
+  params = state.params
+  if has_batch_norm(exp.model):
+    # The splits are stored shuffled: the first examples are a fair sample.
+    most = min(count, CALIBRATION // batch + 1)
+    sample = jnp.asarray(take(data.train, jnp.arange(most * batch)).x)
+    params = calibrate(
+      exp.model, params, sample.reshape(most, batch, *sample.shape[1:])
+    )
+  validation = exp.evaluate(params, data.validation)
+  score = exp.score(validation)
+  better = (score > state.best_score) & (state.diverged < 0)
+  pick = lambda new, old: jnp.where(better, new, old)
+  epoch = state.epoch + 1
+  best_epoch = pick(epoch, state.best_epoch)
+  impatient = epoch - best_epoch >= patience if patience else False
+  metrics = {
+    **{f'train/{name}': v / count for name, v in state.sums.items()},
+    **{f'validation/{name}': v for name, v in validation.items()},
+    'step': state.step,
+    'ran': ~state.halted,
+  }
+  state = state._replace(
+    epoch=epoch,
+    sums=jax.tree.map(jnp.zeros_like, state.sums),
+    best_params=jax.tree.map(pick, params, state.best_params),
+    best_score=pick(score, state.best_score),
+    best_epoch=best_epoch,
+    halted=(state.diverged >= 0) | impatient,
+  )
+  return state, {**metrics, 'halted': state.halted}
 
 
 def advance(
   exp: Experiment,
-  data: Dataset,
+  data: Splits,
   seed: jax.Array,
   state: State,
-  epochs: jax.Array,
+  span: Span,
   *,
   most: int,
   patience: int = 0,
 ) -> tuple[State, Metrics]:
-  """Some epochs in one program, whose number is an argument.
+  """Some epochs, or a part of one, in one program that is compiled once.
 
   Args:
     exp: the experiment.
     data: the splits, on the device.
     seed: i32[], of the run.
     state: the run.
-    epochs: i32[], how many; at most `most`.
-    most: length of the curves.
-    patience: as in `stopped`.
+    span: how far to go; an argument, so that one program serves every length.
+    most: length of the curves, at least `span.epochs`.
+    patience: as in `end_of_epoch`.
 
   Returns:
-    The state after them, and the curves {name: [most]}; rows from `epochs` on
-    are not used.
+    The state after them, and the curves {name: [most]}; only the rows of epochs
+    that ended are used. A run that has halted is left as it is.
   """
-  one = lambda state: epoch(exp, data, seed, state, patience=patience)
-  shapes = jax.eval_shape(one, state)[1]
-  curves = jax.tree.map(lambda s: jnp.zeros((most, *s.shape), s.dtype), shapes)
+  count, _ = steps(exp, data)
+  finish = lambda state: end_of_epoch(exp, data, state, patience=patience)
+  nothing = jax.tree.map(
+    lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(finish, state)[1]
+  )
+  curves = jax.tree.map(lambda n: jnp.zeros((most, *n.shape), n.dtype), nothing)
+  halted = lambda state: (state, {**nothing, 'halted': jnp.bool(True)})
+
+  def one(state):
+    state = part_of_epoch(exp, data, seed, state, span.first, span.last)
+    return jax.lax.cond(
+      span.last == count, finish, lambda state: (state, nothing), state
+    )
 
   def body(i, carry):
     state, curves = carry
-    state, metrics = one(state)
+    state, metrics = jax.lax.cond(state.halted, halted, one, state)
     return state, jax.tree.map(lambda c, m: c.at[i].set(m), curves, metrics)
 
-  return jax.lax.fori_loop(0, epochs, body, (state, curves))
+  return jax.lax.fori_loop(0, span.epochs, body, (state, curves))
 
 
 def fit(
   exp: Experiment,
-  data: Dataset,
+  data: Splits,
   seed: jax.Array,
   *,
   epochs: int,
@@ -349,7 +419,7 @@ def fit(
     data: the splits, on the device.
     seed: i32[].
     epochs: passes over the training split.
-    patience: as in `stopped`.
+    patience: as in `end_of_epoch`.
 
   Returns:
     The last state, and the curves {name: [epochs]}.
@@ -357,5 +427,6 @@ def fit(
   References:
     Lu et al., PureJaxRL, 2022, for training as one function of a key.
   """
-  state = init(exp, seed, data.train.x.shape[1:])
-  return advance(exp, data, seed, state, epochs, most=epochs, patience=patience)
+  span = Span(jnp.int32(epochs), jnp.int32(0), jnp.int32(steps(exp, data)[0]))
+  state = init(exp, seed, data)
+  return advance(exp, data, seed, state, span, most=epochs, patience=patience)

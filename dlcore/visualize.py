@@ -70,6 +70,9 @@ def curves(
 
   Raises:
     ValueError: without rows, or for a name that no row has.
+
+  References:
+    Lecture 2 (stop when the validation error starts increasing).
   """
   from matplotlib.lines import Line2D
   from matplotlib.ticker import MaxNLocator
@@ -169,6 +172,10 @@ def confusion(matrix: Array, class_names: Sequence[str]) -> 'Figure':
   Raises:
     ValueError: for a matrix that is not square, another number of names, or
       numbers that are not counts.
+
+  References:
+    Stehman, Selecting and interpreting measures of thematic classification
+    accuracy, 1997.
   """
   import matplotlib
 
@@ -242,6 +249,9 @@ def images_beside(
 
   Raises:
     ValueError: for images of another number or size.
+
+  References:
+    Lecture 4 (autoencoder).
   """
   rows = {name: _rgb('top', top)}
   for other, images in others.items():
@@ -376,6 +386,9 @@ def line(
 
   Raises:
     ValueError: for other shapes.
+
+  References:
+    Lecture 0 (linear regression).
   """
   x, y = _pair('x', x, 'y', y)
   figure, (ax,) = _figure(1, 1, (6, 4.8))
@@ -481,6 +494,9 @@ def scatter_truth(
 
   Raises:
     ValueError: for other shapes.
+
+  References:
+    Lecture 0 (regression and prediction).
   """
   groups = [('network', predictions), *(baselines or {}).items()]
   figure, (ax,) = _figure(1, 1, (6, 6))
@@ -518,6 +534,9 @@ def filters(kernel: Array, *, title: str = 'filters') -> 'Figure':
 
   Raises:
     ValueError: for another rank, or other numbers of channels.
+
+  References:
+    Lecture 3 (visualizing learned filters).
   """
   kernel = _array('kernel', kernel, 'KKCM').astype(np.float64)
   height, width, channels, _ = kernel.shape
@@ -547,6 +566,9 @@ def feature_maps(maps: Array, *, title: str = 'feature maps') -> 'Figure':
 
   Raises:
     ValueError: for another rank.
+
+  References:
+    Lecture 2 (feature maps).
   """
   maps = _array('maps', maps, 'HWC').astype(np.float64)
   height, width, channels = maps.shape

@@ -141,7 +141,7 @@ def every(cases):
 class Ran(NamedTuple):
   params: Any
   shape: tuple[int, ...]  # what init says of y
-  x: jax.Array  # three examples
+  x: jax.Array  # two examples
   y: Any  # what `program` gives
 
 
@@ -152,35 +152,35 @@ def ran(at):
   layer = case.layer
   params, shape = layer.init(jax.random.key(1), case.shape)
   if case.dtype == jnp.int32:
-    x = jax.random.randint(jax.random.key(2), (3, *case.shape), 0, 5)
+    x = jax.random.randint(jax.random.key(2), (2, *case.shape), 0, 5)
   else:
-    x = jax.random.normal(jax.random.key(2), (3, *case.shape))
+    x = jax.random.normal(jax.random.key(2), (2, *case.shape))
   weights = jax.random.normal(jax.random.key(3), shape)
 
   def weighted(params, x):
     return jnp.vdot(layer.apply(params, x).astype(jnp.float32), weights)
 
-  @jax.jit
   def program(params, x):
     batch = layers.batched(layer)
     keys = jax.random.split(jax.random.key(4))
     out = {
       'loop': jnp.stack([layer.apply(params, one) for one in x]),
       'vmap': batch(params, x),
-      'trained': [batch(params, x, key) for key in keys],
-      'gradient of params': jax.grad(weighted)(params, x[0]),
+      'trained': jax.vmap(batch, (None, None, 0))(params, x, keys),
     }
-    if case.dtype == jnp.float32:
-      gradient = jax.grad(weighted, argnums=(0, 1))
-      out |= {
-        'gradient': gradient(params, x[0]),
-        'gradient at 0': gradient(params, jnp.zeros(case.shape)),
-        'bfloat16': batch(params, x.astype(jnp.bfloat16)),
-        'trained in bfloat16': batch(params, x.astype(jnp.bfloat16), keys[0]),
-      }
-    return out
+    if case.dtype == jnp.int32:
+      return out | {'gradient': (jax.grad(weighted)(params, x[0]),)}
+    gradient = jax.vmap(jax.grad(weighted, argnums=(0, 1)), (None, 0))
+    return out | {
+      'gradient': gradient(params, jnp.stack([x[0], 0 * x[0]])),
+      'bfloat16': batch(params, x.astype(jnp.bfloat16), keys[0]),
+    }
 
-  return Ran(params, shape, x, program(params, x))
+  # Small programs that run once: the compiler need not try hard.
+  quick = jax.jit(
+    program, compiler_options={'xla_backend_optimization_level': 0}
+  )
+  return Ran(params, shape, x, quick(params, x))
 
 
 def run(case) -> Ran:
@@ -200,7 +200,7 @@ def test_every_constructor_is_listed():
 @every(LAYERS)
 def test_init_tells_the_shape_of_apply(case):
   result = run(case)
-  chex.assert_shape(result.y['loop'], (3, *result.shape))
+  chex.assert_shape(result.y['loop'], (2, *result.shape))
   assert isinstance(result.shape, tuple)
   params, shape = layers.abstract(case.layer, case.shape)
   assert shape == result.shape
@@ -235,19 +235,14 @@ def test_jit_changes_nothing(case):
 
 
 @every(LAYERS)
-def test_gradients_are_finite_and_reach_every_parameter(case):
-  gradient = run(case).y['gradient of params']
-  chex.assert_tree_all_finite(gradient)
-  for path, leaf in jax.tree.leaves_with_path(gradient):
-    assert jnp.any(leaf != 0), path
-
-
-@every(FLOATING)
 def test_gradients_are_finite_also_at_0(case):
-  y = run(case).y
-  chex.assert_tree_all_finite(y['gradient'])
-  chex.assert_tree_all_finite(y['gradient at 0'])
-  assert jnp.any(y['gradient'][1] != 0)
+  chex.assert_tree_all_finite(run(case).y['gradient'])
+
+
+@every(LAYERS)
+def test_gradients_reach_every_parameter_and_the_input(case):
+  for path, leaf in jax.tree.leaves_with_path(run(case).y['gradient']):
+    assert jnp.any(leaf != 0), path
 
 
 @every(LAYERS)
@@ -265,8 +260,9 @@ def test_the_key_is_the_mode(case):
 def test_the_dtype_is_kept(case):
   y = run(case).y
   chex.assert_type(y['loop'], jnp.float32)
-  chex.assert_type([y['bfloat16'], y['trained in bfloat16']], jnp.bfloat16)
-  chex.assert_tree_all_finite(y['trained in bfloat16'])
-  np.testing.assert_allclose(
-    y['bfloat16'].astype(jnp.float32), y['vmap'], rtol=0.1, atol=0.1
-  )
+  chex.assert_type(y['bfloat16'], jnp.bfloat16)
+  chex.assert_tree_all_finite(y['bfloat16'])
+  if not case.random:
+    np.testing.assert_allclose(
+      y['bfloat16'].astype(jnp.float32), y['vmap'], rtol=0.1, atol=0.1
+    )

@@ -62,12 +62,16 @@ def test_a_sure_and_right_classifier_is_calibrated():
 
 
 def test_brier_and_nll_are_scikit_learns():
-  found = jax.vmap(metrics.brier)(P, LABELS).mean()
-  expected = sklearn_metrics.brier_score_loss(LABELS, P, scale_by_half=False)
-  np.testing.assert_allclose(found, expected, 1e-5)
+  exact = softmax(LOGITS.astype(np.float64), 1)
   found = jax.vmap(metrics.nll)(P, LABELS).mean()
-  expected = sklearn_metrics.log_loss(LABELS, P.astype(np.float64))
-  np.testing.assert_allclose(found, expected, 1e-4)
+  np.testing.assert_allclose(
+    found, sklearn_metrics.log_loss(LABELS, exact), 1e-5
+  )
+  yes = (LABELS == 1).astype(np.int32)
+  both = np.stack([1 - P[:, 1], P[:, 1]], 1)
+  found = jax.vmap(metrics.brier)(both, yes).mean()
+  expected = 2 * sklearn_metrics.brier_score_loss(yes, exact[:, 1])
+  np.testing.assert_allclose(found, expected, 1e-5)
 
 
 def test_brier_and_nll_by_hand():

@@ -49,16 +49,19 @@ def draw(n, classes, seed=0, d=3):
 
 
 def grid(n, classes, seed=0):
-  """Points with many equal ones, of exactly computed distances (their mean is 0)."""
+  """Many equal points; as their mean is 0, their distances are exact."""
   rng = np.random.default_rng(seed)
   half = rng.integers(-1, 2, (n // 2, 2))
   x = np.concatenate([half, -half]).astype(np.float32)
   return x, rng.integers(0, classes, n).astype(np.int32)
 
 
-jitted = jax.jit(
+retrieval = jax.jit(
   metrics.retrieval,
   static_argnames=('largest_class', 'ks', 'chunk', 'distance'),
+)
+neighbours = jax.jit(
+  metrics.neighbours, static_argnames=('k', 'chunk', 'distance')
 )
 
 
@@ -66,7 +69,7 @@ jitted = jax.jit(
 @pytest.mark.parametrize('chunk', [1, 8, 256])
 def test_among_themselves(data, chunk):
   x, y = data
-  found = jitted(x, y, largest_class=len(y), ks=(1, 2), chunk=chunk)
+  found = retrieval(x, y, largest_class=len(y), ks=(1, 2), chunk=chunk)
   check(found, by_loops(x, y))
 
 
@@ -75,20 +78,20 @@ def test_in_a_gallery(seed):
   make = (draw, grid)[seed % 2]
   (x, y), (gallery, labels) = make(10, 5, seed), make(16, 4, seed + 10)
   largest = int(np.bincount(labels).max())
-  found = jitted(x, y, gallery, labels, largest_class=largest, ks=(1, 2))
+  found = retrieval(x, y, gallery, labels, largest_class=largest, ks=(1, 2))
   check(found, by_loops(x, y, gallery, labels))
 
 
 def test_a_tight_bound_is_enough():
   x, y = draw(20, 3)
   largest = int(np.bincount(y).max())
-  check(jitted(x, y, largest_class=largest, ks=(1, 2)), by_loops(x, y))
+  check(retrieval(x, y, largest_class=largest, ks=(1, 2)), by_loops(x, y))
 
 
 def test_a_bound_too_small_is_nan_and_not_wrong():
   x, y = draw(20, 3)
   largest = int(np.bincount(y).max())
-  found = jitted(x, y, largest_class=largest - 1, ks=(1, 2))
+  found = retrieval(x, y, largest_class=largest - 1, ks=(1, 2))
   assert np.isnan(found['map@r']) and np.isnan(found['r-precision'])
   expected = by_loops(x, y)
   for name in ('precision@1', 'recall@1', 'recall@2', 'mrr'):
@@ -105,7 +108,7 @@ def test_the_papers_example(hits, r_precision, map_at_r):
   # Those of the 10 that are not among them come last.
   labels = [int(rank in hits) for rank in range(1, 11)] + [1] * (10 - len(hits))
   gallery = jnp.arange(1.0, len(labels) + 1)[:, None]
-  found = metrics.retrieval(
+  found = retrieval(
     jnp.zeros((1, 1)), jnp.array([1]), gallery, jnp.array(labels),
     largest_class=10, ks=(1,),
   )  # fmt: skip
@@ -117,7 +120,7 @@ def test_the_papers_example(hits, r_precision, map_at_r):
 def test_ranks_by_hand():
   # From 0: a miss at 1, hits at 2 and 5, misses at 3 and 4. R = 2.
   gallery = jnp.array([5.0, 4, 3, 2, 1])[:, None]
-  found = metrics.retrieval(
+  found = retrieval(
     jnp.zeros((1, 1)), jnp.array([7]), gallery, jnp.array([7, 0, 0, 7, 1]),
     largest_class=2, ks=(1, 2, 4, 8),
   )  # fmt: skip
@@ -130,15 +133,15 @@ def test_ranks_by_hand():
 
 def test_a_duplicate_is_a_neighbour_and_the_query_is_not():
   x = jnp.array([[1.0], [1.0], [-1.0], [-1.0]])
-  found = metrics.retrieval(x, jnp.array([0, 0, 1, 1]), largest_class=2)
+  found = retrieval(x, jnp.array([0, 0, 1, 1]), largest_class=2)
   assert all(value == 1 for value in found.values())
-  found = metrics.retrieval(x, jnp.array([0, 1, 1, 0]), largest_class=2)
+  found = retrieval(x, jnp.array([0, 1, 1, 0]), largest_class=2)
   assert found['precision@1'] == found['map@r'] == 0
 
 
 def test_a_collapsed_embedding_scores_by_chance():
   y = np.random.default_rng(0).integers(0, 4, 200).astype(np.int32)
-  found = jitted(np.ones((200, 2), np.float32), y, largest_class=200)
+  found = retrieval(np.ones((200, 2), np.float32), y, largest_class=200)
   assert 0.15 < found['precision@1'] < 0.35 and found['map@r'] < 0.2
 
 
@@ -146,14 +149,14 @@ def test_a_lone_label_does_not_count():
   x, y = draw(12, 2)
   more = np.concatenate([x, [[9.0, 9, 9]]]).astype(np.float32)
   check(
-    jitted(more, np.append(y, 7).astype(np.int32), largest_class=12),
-    {k: float(v) for k, v in jitted(x, y, largest_class=12).items()},
+    retrieval(more, np.append(y, 7).astype(np.int32), largest_class=12),
+    {k: float(v) for k, v in retrieval(x, y, largest_class=12).items()},
   )
 
 
 def test_without_a_pair_there_is_nothing_to_say():
   x, _ = draw(4, 2)
-  found = jitted(x, np.arange(4, dtype=np.int32), largest_class=1)
+  found = retrieval(x, np.arange(4, dtype=np.int32), largest_class=1)
   assert all(np.isnan(value) for value in found.values())
 
 
@@ -161,7 +164,7 @@ def test_without_a_pair_there_is_nothing_to_say():
 def test_what_is_not_finite_is_nan(bad):
   x, y = draw(20, 2)
   x[3, 1] = bad
-  found = jitted(x, y, largest_class=20)
+  found = retrieval(x, y, largest_class=20)
   assert all(np.isnan(value) for value in found.values())
 
 
@@ -169,7 +172,7 @@ def test_cosine_ignores_lengths():
   x, y = draw(20, 3)
   unit = x / np.linalg.norm(x, axis=1, keepdims=True)
   longer = x * np.random.default_rng(1).uniform(0.5, 9, (20, 1))
-  found = jitted(
+  found = retrieval(
     longer.astype(np.float32), y, largest_class=20, ks=(1, 2), distance='cosine'
   )
   check(found, by_loops(unit, y))
@@ -179,7 +182,7 @@ def test_half_precision_is_ranked_in_full():
   x, y = draw(40, 3)
   x = jnp.asarray(x, jnp.bfloat16)
   check(
-    jitted(x, y, largest_class=40, ks=(1, 2)),
+    retrieval(x, y, largest_class=40, ks=(1, 2)),
     by_loops(np.asarray(x, np.float64), y),
   )
 
@@ -188,7 +191,7 @@ def test_under_vmap():
   x = jnp.stack([draw(11, 3, seed)[0] for seed in range(3)])
   y = draw(11, 3)[1]
   measure = partial(metrics.retrieval, largest_class=11, ks=(1, 2), chunk=4)
-  found = jax.vmap(measure, (0, None))(x, y)
+  found = jax.jit(jax.vmap(measure, (0, None)))(x, y)
   for i in range(3):
     check({k: v[i] for k, v in found.items()}, by_loops(np.asarray(x[i]), y))
 
@@ -229,9 +232,7 @@ def test_wrong_arguments_raise(change, match):
 @pytest.mark.parametrize('distance', ['euclidean', 'cosine'])
 def test_neighbours_are_scikit_learns(distance, chunk):
   (x, _), (gallery, _) = draw(7, 2), draw(9, 2, seed=1)
-  indices, found = metrics.neighbours(
-    x, gallery, k=4, chunk=chunk, distance=distance
-  )
+  indices, found = neighbours(x, gallery, k=4, chunk=chunk, distance=distance)
   oracle = NearestNeighbors(n_neighbors=4, metric=distance, algorithm='brute')
   expected = oracle.fit(gallery).kneighbors(x)
   np.testing.assert_array_equal(indices, expected[1])
@@ -240,7 +241,7 @@ def test_neighbours_are_scikit_learns(distance, chunk):
 
 def test_neighbours_are_squared_and_ties_by_index():
   gallery = jnp.array([[2.0], [-1.0], [1.0], [-2.0]])
-  indices, found = metrics.neighbours(jnp.zeros((1, 1)), gallery, k=4)
+  indices, found = neighbours(jnp.zeros((1, 1)), gallery, k=4)
   np.testing.assert_array_equal(indices, [[1, 2, 0, 3]])
   np.testing.assert_array_equal(found, [[1, 1, 4, 4]])
 
