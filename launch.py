@@ -15,8 +15,8 @@ def run(settings: flags.Settings) -> None:
 
   chosen, module = settings.config, settings.module
   dataset = data.load(**vars(chosen.data), task=module.TASK)
-  experiment = module.experiment(chosen, dataset.spec)
   device, how = drive.device(), drive.choose(settings.run.sweep)
+  experiment = module.experiment(chosen, dataset.spec)
   runs = sweep.plan(
     chosen, settings.swept, seeds=settings.run.seeds, seed=settings.run.seed
   )

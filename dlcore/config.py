@@ -54,7 +54,23 @@ OPTIMIZERS = (
   'lion',
   'lamb',
 )
-NETWORKS = ('auto', 'convnet', 'lecture_convnet', 'mlp')
+NETWORKS = (
+  'auto',
+  'linear',
+  'mlp',
+  'convnet',
+  'lecture_convnet',
+  'complete_network',
+  'simplenet',
+  'lcn_convnet',
+  'alexnet',
+  'vgg16',
+  'vgg19',
+  'resnet18',
+  'resnet34',
+  'resnet50',
+  'resnext50',
+)
 SCHEDULES = ('constant', 'cosine', 'linear', 'step')
 
 

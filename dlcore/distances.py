@@ -9,6 +9,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from dlcore.ops.normalize import l2_normalize
+
 
 def _sqrt(x: jax.Array) -> jax.Array:
   """Computes the root, with gradient 0 instead of infinity at 0."""
@@ -16,33 +18,6 @@ def _sqrt(x: jax.Array) -> jax.Array:
   # The inner `where` keeps the infinite slope out of the gradient: hiding only
   # the result would leave 0 * inf = NaN.
   return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
-
-
-def unit(x: jax.Array) -> jax.Array:
-  """Scales vectors to Euclidean length 1; the zero vector stays.
-
-  Args:
-    x: f[..., D].
-
-  Returns:
-    f[..., D], with gradient 0 where the length is 0.
-
-  Raises:
-    AssertionError: for a dtype that is not a float.
-    ValueError: for a scalar.
-
-  References:
-    Lecture 2 ("l2-normalization").
-  """
-  chex.assert_type(x, float)
-  if x.ndim < 1:
-    raise ValueError(f'x: expected f[..., D], got shape {x.shape}')
-  # Dividing by the largest entry first keeps the squares from overflowing.
-  largest = jax.lax.stop_gradient(jnp.abs(x).max(-1, keepdims=True))
-  nonzero = largest > 0
-  x = x / jnp.where(nonzero, largest, 1)
-  length = jnp.sqrt(jnp.where(nonzero, jnp.sum(x**2, -1, keepdims=True), 1))
-  return jnp.where(nonzero, x / length, 0)
 
 
 def squared_euclidean(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -105,7 +80,7 @@ def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
   chex.assert_rank([a, b], 1)
   chex.assert_equal_shape([a, b])
   chex.assert_type([a, b], float)
-  return jnp.maximum(1 - jnp.vdot(unit(a), unit(b)), 0)
+  return jnp.maximum(1 - jnp.vdot(l2_normalize(a), l2_normalize(b)), 0)
 
 
 def pairwise(
@@ -146,7 +121,7 @@ def pairwise(
   wide = jnp.promote_types(dtype, jnp.float32)
   x, y = x.astype(wide), y.astype(wide)
   if distance == 'cosine':
-    x, y = unit(x), unit(y)
+    x, y = l2_normalize(x), l2_normalize(y)
     result = 1 - jnp.matmul(x, y.T, precision='highest')
   elif distance in ('squared_euclidean', 'euclidean'):
     # Distances do not move with the origin, so neither does their gradient.

@@ -296,13 +296,14 @@ def flag_lines(settings: Settings) -> list[str]:
     settings: the parsed command line.
 
   Returns:
-    Lines for a flag file; where the results go is left out.
+    Lines for a flag file; where the results go, and whether those that lie
+    there are thrown away, is left out.
   """
   values = configs.flatten(settings.config) | configs.flatten(settings.run)
   values |= {
     name: ','.join(map(repr, listed)) for name, listed in settings.swept.items()
   }
-  for name in ('workdir', 'mode'):
+  for name in ('workdir', 'mode', 'restart'):
     values.pop(name)
   lines = [f'--experiment={settings.experiment}']
   for name, value in values.items():

@@ -12,8 +12,6 @@ from dlcore import batches
 from dlcore.config import UsageError
 from dlcore.data import Spec, Split
 
-few_examples = settings(max_examples=12, deadline=None, derandomize=True)
-
 
 def split(labels):
   labels = jnp.asarray(labels, jnp.int32)
@@ -32,14 +30,14 @@ def spec(labels):
   )
 
 
-@few_examples
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(st.integers(1, 4096), st.integers(0, 2**31 - 1))
 def test_a_short_permutation_has_every_number_once(n, seed):
   found = batches.permutation(jax.random.key(seed), n)
   assert sorted(found.tolist()) == list(range(n))
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(st.integers(4097, 70_000), st.integers(0, 2**31 - 1))
 def test_a_long_permutation_has_every_number_once(n, seed):
   found = np.asarray(batches.permutation(jax.random.key(seed), n))
@@ -83,7 +81,7 @@ def test_shuffled_takes_each_example_once(n):
   chex.assert_shape(rows, (n // 16, 16))
   taken = rows.reshape(-1).tolist()
   assert len(set(taken)) == len(taken) == n - n % 16
-  assert 0 <= min(taken) and max(taken) < n
+  assert min(taken) >= 0 and max(taken) < n
 
 
 def test_shuffled_leaves_other_examples_out_every_time():
@@ -102,10 +100,8 @@ def test_shuffled_with_too_few_examples_is_one_batch():
 
 def test_orders_follow_the_key():
   labels = np.repeat(np.arange(4), 8)
-  for rows in (
-    batches.shuffled(8),
-    batches.p_by_k(spec(labels), p=3, k=2),
-  ):
+  for rows in (batches.shuffled(8), batches.p_by_k(spec(labels), p=3, k=2)):
+    rows = jax.jit(rows)
     one = rows(jax.random.key(0), split(labels))
     again = rows(jax.random.key(0), split(labels))
     other = rows(jax.random.key(1), split(labels))
@@ -113,27 +109,29 @@ def test_orders_follow_the_key():
     assert not np.array_equal(one, other)
 
 
-@few_examples
-@given(
-  st.lists(st.integers(0, 12), min_size=4, max_size=8),
-  st.integers(2, 3),
-  st.integers(2, 4),
-  st.integers(0, 1000),
+@pytest.mark.parametrize(
+  ('counts', 'p', 'k'),
+  [
+    ((3, 3, 3), 3, 3),
+    ((9, 0, 2, 5, 1, 4), 2, 4),
+    ((2, 7, 30, 1), 3, 2),
+    ((6, 5, 4, 3, 2, 1), 4, 3),
+  ],
 )
-def test_p_by_k_draws_p_classes_and_k_examples(counts, p, k, seed):
-  counts = [*counts, k, k + 1, 3 * k]  # so that there are enough
+def test_p_by_k_draws_p_classes_and_k_examples(counts, p, k):
   labels = np.repeat(np.arange(len(counts)), counts)
-  np.random.default_rng(seed).shuffle(labels)
-  draw = batches.p_by_k(spec(labels), p=p, k=k)
-  rows = np.asarray(draw(jax.random.key(seed), split(labels)))
-  assert rows.shape == (max(len(labels) // (p * k), 1), p * k)
-  for row in rows:
-    assert len(set(row.tolist())) == p * k
-    found = collections.Counter(labels[row].tolist())
-    assert len(found) == p and set(found.values()) == {k}
-    assert all(counts[label] >= k for label in found)
-    # Side by side, as the loss may rely on.
-    assert (labels[row].reshape(p, k).std(axis=1) == 0).all()
+  np.random.default_rng(p).shuffle(labels)
+  draw = jax.jit(batches.p_by_k(spec(labels), p=p, k=k))
+  for seed in range(10):
+    rows = np.asarray(draw(jax.random.key(seed), split(labels)))
+    assert rows.shape == (len(labels) // (p * k), p * k)
+    for row in rows:
+      assert len(set(row.tolist())) == p * k
+      found = collections.Counter(labels[row].tolist())
+      assert len(found) == p and set(found.values()) == {k}
+      assert all(counts[label] >= k for label in found)
+      # Side by side, as a loss may rely on.
+      assert (labels[row].reshape(p, k).std(axis=1) == 0).all()
 
 
 def test_p_by_k_comes_to_every_example_of_every_good_class():

@@ -94,19 +94,6 @@ def test_gradients_where_points_coincide(name, point):
   np.testing.assert_allclose(many, 0, atol=1e-6)
 
 
-def test_unit():
-  x = jnp.array([[3.0, 4.0], [0.0, 0.0], [1e30, 0.0], [0.0, -1e-30]])
-  np.testing.assert_allclose(
-    distances.unit(x), [[0.6, 0.8], [0, 0], [1, 0], [0, -1]], 1e-6
-  )
-  # d (x / |x|) = (I - u u') / |x|
-  jacobian = jax.jacobian(distances.unit)(x[0])
-  np.testing.assert_allclose(
-    jacobian, np.array([[0.64, -0.48], [-0.48, 0.36]]) / 5, 1e-5
-  )
-  assert (jax.jacobian(distances.unit)(x[1]) == 0).all()
-
-
 def test_half_precision_computes_in_single():
   x = jnp.asarray(draw(5, 32), jnp.bfloat16)
   exact = cdist(np.float64(x), np.float64(x))
@@ -121,7 +108,5 @@ def test_wrong_input_says_what_was_expected():
     distances.pairwise(x, x[:, :2])
   with pytest.raises(ValueError, match="got 'manhattan'"):
     distances.pairwise(x, distance='manhattan')
-  with pytest.raises(ValueError, match='got shape'):
-    distances.unit(x[0, 0])
   with pytest.raises(AssertionError):
     distances.pairwise(x[0])

@@ -22,7 +22,6 @@ CASES = {
   'distances.euclidean': (array(3), array(3)),
   'distances.cosine': (array(3), array(3)),
   'distances.pairwise': (array(4, 3), array(2, 3)),
-  'distances.unit': (array(3),),
   'losses.one_hot': (array(3), label),
   'losses.cross_entropy': (array(3), label),
   'losses.logistic': (number, label),
@@ -128,7 +127,7 @@ def test_dtype_is_kept(name, dtype):
     assert not is_float(leaf) or leaf.dtype == wanted
 
 
-ANY_RANK = {'losses.l2', 'losses.l1', 'distances.unit'}
+ANY_RANK = {'losses.l2', 'losses.l1'}
 ANY_NUMBER = {('losses.logistic', 1), ('losses.binary_hinge', 1)}
 
 

@@ -124,11 +124,16 @@ def test_ranks_by_hand():
     jnp.zeros((1, 1)), jnp.array([7]), gallery, jnp.array([7, 0, 0, 7, 1]),
     largest_class=2, ks=(1, 2, 4, 8),
   )  # fmt: skip
-  assert list(map(float, found.values())) == [0, 0, 1, 1, 1, 0.5, 0.25, 0.5]
-  assert list(found) == [
-    'precision@1', 'recall@1', 'recall@2', 'recall@4', 'recall@8',
-    'r-precision', 'map@r', 'mrr',
-  ]  # fmt: skip
+  assert found == {
+    'precision@1': 0,
+    'recall@1': 0,
+    'recall@2': 1,
+    'recall@4': 1,
+    'recall@8': 1,
+    'r-precision': 1 / 2,
+    'map@r': 1 / 2 * 1 / 2,
+    'mrr': 1 / 2,
+  }
 
 
 def test_a_duplicate_is_a_neighbour_and_the_query_is_not():

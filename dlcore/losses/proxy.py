@@ -9,9 +9,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from dlcore.distances import unit
 from dlcore.losses.classification import cross_entropy, one_hot
 from dlcore.losses.masked import Masked, masked_logsumexp
+from dlcore.ops.normalize import l2_normalize
 
 
 def _cosines(embedding: jax.Array, proxies: jax.Array) -> jax.Array:
@@ -23,7 +23,7 @@ def _cosines(embedding: jax.Array, proxies: jax.Array) -> jax.Array:
       f'proxies: expected f[C, {len(embedding)}] with C > 1, got shape'
       f' {proxies.shape}'
     )
-  return unit(proxies) @ unit(embedding)
+  return l2_normalize(proxies) @ l2_normalize(embedding)
 
 
 def proxy_nca(

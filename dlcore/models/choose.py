@@ -3,14 +3,46 @@
 from collections.abc import Callable
 from typing import Any
 
+from dlcore import layers
 from dlcore.config import UsageError
 from dlcore.layers import Layer
-from dlcore.models.classifiers import convnet, lecture_convnet, mlp
+from dlcore.models.classifiers import (
+  complete_network,
+  convnet,
+  lcn_convnet,
+  lecture_convnet,
+  mlp,
+  simplenet,
+)
+from dlcore.models.imagenet import (
+  alexnet,
+  resnet18,
+  resnet34,
+  resnet50,
+  resnext50,
+  vgg16,
+  vgg19,
+)
 
-NETWORKS: dict[str, Callable[..., Layer]] = {
-  'convnet': convnet,
-  'lecture_convnet': lecture_convnet,
-  'mlp': lambda outputs, *, dropout: mlp((256, 128), outputs, dropout=dropout),
+# What `--network=` may name: (outputs, dropout) -> classifier. Those that
+# normalise do so by groups, and so need no calibration.
+NETWORKS: dict[str, Callable[[int, float], Layer]] = {
+  'linear': lambda n, rate: mlp((), n),
+  'mlp': lambda n, rate: mlp((128,), n, dropout=rate),
+  'convnet': lambda n, rate: convnet(n, dropout=rate),
+  'lecture_convnet': lambda n, rate: lecture_convnet(n, dropout=rate),
+  'complete_network': lambda n, rate: complete_network(n, dropout=rate),
+  'simplenet': lambda n, rate: simplenet(n, dropout=rate),
+  'lcn_convnet': lambda n, rate: lcn_convnet(n, dropout=rate),
+  'alexnet': lambda n, rate: alexnet(n, dropout=rate),
+  'vgg16': lambda n, rate: vgg16(n, dropout=rate),
+  'vgg19': lambda n, rate: vgg19(n, dropout=rate),
+  'resnet18': lambda n, rate: resnet18(n, norm=layers.group_norm, dropout=rate),
+  'resnet34': lambda n, rate: resnet34(n, norm=layers.group_norm, dropout=rate),
+  'resnet50': lambda n, rate: resnet50(n, norm=layers.group_norm, dropout=rate),
+  'resnext50': lambda n, rate: resnext50(
+    n, norm=layers.group_norm, dropout=rate
+  ),
 }
 
 
@@ -20,28 +52,33 @@ def choose(
   """Makes the network that `--network=` names.
 
   Args:
-    name: 'auto' is a convnet for images and an mlp for tables; or a key of
-      `NETWORKS`.
+    name: a key of `NETWORKS`, or 'auto': a convnet for images, an mlp for
+      tables.
     shape: shape of an example.
     outputs: length of the output.
     dropout: dropout rate; may be traced.
 
   Returns:
-    A Layer.
+    A Layer, one example -> f32[outputs].
 
   Raises:
-    UsageError: for a convolutional network on tables, or on images too small
-      for it.
+    UsageError: if the network does not fit the examples.
 
   References:
     Lectures 0 to 4.
   """
-  images = len(shape) == 3
   if name == 'auto':
-    name = 'convnet' if images else 'mlp'
-  if name != 'mlp' and not images:
+    name = 'convnet' if len(shape) == 3 else 'mlp'
+  network = NETWORKS[name](outputs, dropout)
+  try:
+    sizes = layers.abstract(network, shape)[1]
+    why = '' if sizes == (outputs,) else f'its output would be {sizes}'
+  except (AssertionError, TypeError, ValueError, ZeroDivisionError) as error:
+    why = ' '.join(str(error).split())[:90]
+  if why:
+    side = 'x'.join(map(str, shape))
     raise UsageError(
-      f'--network={name}: needs images, not a table of {shape[0]} columns; '
-      'give --network=mlp'
+      f'--network={name}: does not fit examples of {side} ({why}); give a '
+      'smaller network, or --resize for images'
     )
-  return NETWORKS[name](outputs, dropout=dropout)
+  return network

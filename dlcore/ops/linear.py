@@ -5,6 +5,7 @@ Kernels are `f[n, m]`, as in flax: the transpose of the W in the lectures.
 
 import chex
 import jax
+import jax.numpy as jnp
 
 
 def dense(
@@ -37,7 +38,7 @@ def dense(
     raise ValueError(
       f'kernel: expected the dtype of x, {x.dtype}, got {kernel.dtype}'
     )
-  y = x @ kernel
+  y = jnp.matmul(x, kernel)
   if bias is None:
     return y
   chex.assert_shape(bias, kernel.shape[1:])
@@ -56,4 +57,6 @@ def embed(index: jax.Array, table: jax.Array) -> jax.Array:
   """
   chex.assert_rank(table, 2)
   chex.assert_type([index, table], [int, float])
-  return table.at[index].get(mode='fill', wrap_negative_indices=False)
+  return (
+    jnp.asarray(table).at[index].get(mode='fill', wrap_negative_indices=False)
+  )

@@ -17,7 +17,7 @@ ACROSS = ('space', 'features')
 def _wide(x):
   """The input, in float32 at least."""
   chex.assert_type(x, float)
-  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  return jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _sqrt(x):

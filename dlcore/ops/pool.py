@@ -226,7 +226,7 @@ def global_max_pool(x: jax.Array) -> jax.Array:
     ValueError: for fewer than two axes.
   """
   _check(x)
-  return x.max(range(x.ndim - 1))
+  return jnp.max(x, tuple(range(x.ndim - 1)))
 
 
 def global_average_pool(x: jax.Array) -> jax.Array:
@@ -245,7 +245,7 @@ def global_average_pool(x: jax.Array) -> jax.Array:
     Lin, Chen, Yan: Network in network, 2013.
   """
   _check(x)
-  return x.mean(tuple(range(x.ndim - 1)))
+  return jnp.mean(x, tuple(range(x.ndim - 1)))
 
 
 def feature_pool(

@@ -31,6 +31,7 @@ def _check(x):
   chex.assert_type(x, float)
   if x.shape[0] < 2:
     raise ValueError(f'x: expected at least 2 examples, got {x.shape[0]}')
+  return jnp.asarray(x)
 
 
 def center(x: jax.Array) -> Whitening:
@@ -48,7 +49,7 @@ def center(x: jax.Array) -> Whitening:
   References:
     Lecture 2 ("Data pre-processing").
   """
-  _check(x)
+  x = _check(x)
   one = jnp.ones(x.shape[1], x.dtype)
   return Whitening(x.mean(0), one, one)
 
@@ -69,7 +70,7 @@ def standardize(x: jax.Array) -> Whitening:
   References:
     Lecture 2 ("Unit Normalization").
   """
-  _check(x)
+  x = _check(x)
   # Not std > 0: rounding gives a constant a tiny standard deviation.
   scale = jnp.where(jnp.ptp(x, axis=0) > 0, x.std(0), 1)
   return Whitening(x.mean(0), 1 / scale, scale)
@@ -77,7 +78,7 @@ def standardize(x: jax.Array) -> Whitening:
 
 def _principal(x, epsilon):
   """Mean, axes f[D, D] as columns, and deviations f[D], greatest first."""
-  _check(x)
+  x = _check(x)
   mean = x.mean(0)
   centred = x - mean
   variances, axes = jnp.linalg.eigh(centred.T @ centred / (len(x) - 1))
