@@ -71,6 +71,17 @@ NETWORKS = (
   'resnet50',
   'resnext50',
 )
+EMBEDDING_LOSSES = (
+  'triplet',
+  'triplet_soft',
+  'contrastive',
+  'n_pairs',
+  'lifted_structure',
+  'multi_similarity',
+  'nt_xent',
+  'supervised_contrastive',
+)
+AUTOENCODERS = ('dense', 'conv', 'variational')
 SCHEDULES = ('constant', 'cosine', 'linear', 'step')
 
 
@@ -97,6 +108,11 @@ class Training:
   l1: float = flag(0.0, 'penalty l1 * sum of absolute weights', low=0)
   clip: float = flag(
     math.inf, 'largest global norm of a gradient', low=1e-9, high=math.inf
+  )
+  dtype: str = flag(
+    'float32',
+    'numbers the network computes with; parameters are float32',
+    choices=('float32', 'bfloat16'),
   )
   patience: int = flag(
     0,
@@ -127,6 +143,9 @@ class Data:
     'what is held out for testing: examples of every class, or whole classes '
     '(the second half of them)',
     choices=('examples', 'classes'),
+  )
+  positive: int = flag(
+    -1, 'this class against all the others, in two classes; -1: off', low=-1
   )
   resize: int = flag(
     0, 'side in pixels images are resized to; 0: as they are', low=0

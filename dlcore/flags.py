@@ -73,7 +73,7 @@ class Parser(flags.ArgumentParser):
   def __init__(self, field: dataclasses.Field):
     """Keeps the field, whose metadata holds choices and range."""
     self.field = field
-    self.kind = type(field.default)
+    self.kind: type = type(field.default)
     self.syntactic_help = ''
 
   def parse(self, argument: Any) -> Any:

@@ -30,7 +30,8 @@ def interval(values: list[float]) -> dict[str, Any]:
     return {'mean': mean, 'std': None, 'ci95': [None, None]}
   from scipy import stats
 
-  std = float(np.std(values, ddof=1))
+  with np.errstate(invalid='ignore'):  # of infinity it is not a number
+    std = float(np.std(values, ddof=1))
   half = float(stats.t.ppf(0.975, len(values) - 1)) * std / len(values) ** 0.5
   return {'mean': mean, 'std': std, 'ci95': [mean - half, mean + half]}
 
@@ -92,7 +93,10 @@ def table(
     count = str(setting['n'])
     if setting['diverged']:
       count += f' ({setting["diverged"]} diverged)'
-    cells = [number(setting['test'].get(m)) for m in metrics]
+    test = setting['test']
+    cells = [
+      number(test.get(m)) if m in test or not test else '' for m in metrics
+    ]
     rows.append([*names, count, *cells])
   for name, values in baselines.items():
     blank = [''] * (max(len(swept), 1) - 1)
@@ -110,6 +114,8 @@ def number(found: dict[str, Any] | None) -> str:
   """Writes a mean with half its 95 % interval."""
   if found is None:
     return 'diverged'
+  if found['mean'] is None or not math.isfinite(found['mean']):
+    return 'not finite'
   if found['std'] is None:
     return f'{found["mean"]:.4g}'
   half = found['ci95'][1] - found['mean']
@@ -173,7 +179,8 @@ def summarise(
 
   def rank(setting):
     means = {name: found['mean'] for name, found in setting['test'].items()}
-    return -float(experiment.score(means)) if means else math.inf
+    score = float(experiment.score(means)) if means else -math.inf
+    return -score if math.isfinite(score) else math.inf
 
   return {
     'experiment': settings.experiment,
@@ -181,7 +188,7 @@ def summarise(
     'epochs': settings.config.training.epochs,
     'runs': runs,
     'settings': sorted(by_setting(runs, list(settings.swept)), key=rank),
-    'baselines': experiment.baselines(dataset),
+    'baselines': clean(experiment.baselines(dataset)),
     'timing': timing._asdict(),
   }
 

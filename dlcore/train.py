@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dlcore import mining
 from dlcore.data import Dataset, Split
 from dlcore.layers import Layer, batched, calibrate, has_batch_norm
 
@@ -211,28 +212,35 @@ def supervised(
   model: Layer,
   example: Callable[[jax.Array, jax.Array], Metrics],
   *,
-  key: jax.Array | None = None,
+  hardest: int = 0,
 ) -> tuple[Callable[..., Any], Callable[..., Metrics]]:
   """Makes the loss and the evaluation of one example into an experiment's.
 
   Args:
     model: x -> prediction.
     example: (prediction, y) of one example -> metrics with 'loss'.
-    key: as in `predict`.
+    hardest: learn only from so many examples of a batch, those with the
+      largest losses; 0: from all.
 
   Returns:
     `Experiment.loss` and `Experiment.evaluate`, both means over examples.
+
+  References:
+    Lecture 0 (hard example mining).
   """
   forward = batched(model)
-  means = lambda found, y: jax.tree.map(jnp.mean, jax.vmap(example)(found, y))
 
   def loss(params, batch, key):
-    found = means(forward(params, batch.x, key), batch.y)
-    return found['loss'], found
+    found = jax.vmap(example)(forward(params, batch.x, key), batch.y)
+    means = jax.tree.map(jnp.mean, found)
+    if hardest:
+      chosen = mining.hard_examples(found['loss'], count=hardest)
+      return jnp.sum(chosen * found['loss']) / jnp.sum(chosen), means
+    return means['loss'], means
 
   def evaluate(params, split):
-    apply = lambda x, own: model.apply(params, x, own)
-    return means(predict(apply, split, key=key), as_float(split).y)
+    found = predict(lambda x, key: model.apply(params, x), split)
+    return jax.tree.map(jnp.mean, jax.vmap(example)(found, split.y))
 
   return loss, evaluate
 
@@ -265,7 +273,7 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
     params=keep(optax.apply_updates(state.params, updates), state.params),
     opt_state=keep(opt_state, state.opt_state),
     step=state.step + (finite & running),
-    sums=jax.tree.map(jnp.add, state.sums, {'loss': loss, **metrics}),
+    sums=jax.tree.map(jnp.add, state.sums, {**metrics, 'loss': loss}),
     diverged=jnp.where(running & ~finite, state.step, state.diverged),
   )
 

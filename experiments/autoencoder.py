@@ -5,7 +5,7 @@ python launch.py --experiment=autoencoder
 
 import dataclasses
 
-from dlcore.config import Data, Training, UsageError, flag
+from dlcore.config import AUTOENCODERS, Data, Training, flag
 
 TASK = 'embedding'
 
@@ -14,7 +14,7 @@ TASK = 'embedding'
 class Config:
   """Flags of the autoencoder experiment."""
 
-  kind: str = flag('dense', 'the network', choices=('dense', 'conv'))
+  kind: str = flag('dense', 'the network', choices=AUTOENCODERS)
   code: int = flag(8, 'numbers in a code', low=1)
   noise: float = flag(0.0, 'denoising: deviation of noise on inputs', low=0)
   batch_size: int = flag(64, 'examples in a batch', low=1)
@@ -26,60 +26,52 @@ def experiment(config, spec):
   """Makes the experiment from its flags and the facts of its data."""
   import jax
 
-  from dlcore import baselines, batches, layers, losses, metrics, models, optim
-  from dlcore import train, visualize
-  from dlcore.config import absent
+  from dlcore import baselines, batches, inside, layers, losses, metrics
+  from dlcore import models, optim, train
 
-  if len(spec.shape) != 3:
-    raise UsageError(f'--dataset={spec.name}: an autoencoder needs images')
-  make = {'dense': models.dense_autoencoder, 'conv': models.conv_autoencoder}
-  net = make[config.kind](spec.shape, code=config.code)
-  blur = layers.lift_random(
-    lambda key, x: x + config.noise * jax.random.normal(key, x.shape),
-    name='noise',
-  )
-  model = layers.serial(blur, net.encoder, net.decoder, name='autoencoder')
+  net = models.choose_autoencoder(config, spec)
+  means = lambda found: jax.tree.map(lambda v: v.mean(), found)
+  blur = lambda x, k: layers.gaussian_noise(config.noise).apply({}, x, k)
   key = jax.random.key(0)  # the same noise at every evaluation
-  target = lambda split: split._replace(y=split.x)
+  noisy = lambda split: train.predict(blur, split, key=key)
 
-  def example(found, x):
+  def compare(found, x):
     flat = (found.reshape(-1), x.reshape(-1))
-    return {'loss': losses.mean_squared(*flat), 'psnr': metrics.psnr(found, x)}
+    return {'mse': losses.mean_squared(*flat), 'psnr': metrics.psnr(found, x)}
 
-  loss, evaluate = train.supervised(model, example, key=key)
+  def example(params, x, noise_key, code_key):
+    given = blur(x, noise_key)
+    scores, kl = models.reconstruct(net, params, given, code_key)
+    found = compare(jax.nn.sigmoid(scores), x)
+    if config.kind != 'variational':
+      return {'loss': found['mse'], **found}
+    return {'loss': losses.bernoulli_reconstruction(scores, x) + kl, **found}
 
-  def noisy(split):
-    return train.predict(lambda x, k: blur.apply({}, x, k), split, key=key)
+  def loss(params, batch, key):
+    keys = jax.random.split(key, len(batch.x))
+    found = jax.vmap(lambda x, k: example(params, x, k, k))(batch.x, keys)
+    return means(found)['loss'], means(found)
+
+  def evaluate(params, split):
+    score = lambda x, k: example(params, x, k, None)
+    return means(train.predict(score, split, key=key))
 
   def pca(data):
     x = train.as_float(data.train).x
     return baselines.pca(x, components=config.code)(noisy(data.test))
 
   def beside(data):
-    found = jax.vmap(example)(pca(data), train.as_float(data.test).x)
-    return {'PCA': {name: float(v.mean()) for name, v in found.items()}}
-
-  def figures(params, data):
-    inputs = noisy(data.test)
-    seen = train.predict(
-      lambda x, k: layers.activations(model, params, x),
-      data.test._replace(x=inputs),
-    )
-    rows = {} if absent(config.noise) else {'noisy': inputs}
-    rows |= {'network': seen['2_decoder'], 'PCA': pca(data)}
-    return {
-      'reconstructions': visualize.images_beside(data.test.x, rows),
-      'codes': visualize.plane(
-        seen['1_encoder'], data.test.y, spec.class_names
-      ),
-    }
+    found = jax.vmap(compare)(pca(data), train.as_float(data.test).x)
+    return {'PCA': means(found)}
 
   return train.Experiment(
-    model,
-    lambda params, batch, key: loss(params, target(batch), key),
-    lambda params, split: evaluate(params, target(split)),
+    net.whole,
+    loss,
+    evaluate,
     optim.make(config, spec),
     batches.shuffled(config.batch_size),
     baselines=beside,
-    figures=figures,
+    figures=lambda params, data: inside.autoencoder_figures(
+      net, params, data, given=noisy(data.test), linear=pca(data)
+    ),
   )

@@ -16,11 +16,13 @@ class Config:
 
   loss: str = flag(
     'softmax',
-    'cross-entropy, or the logistic loss on labels +1/-1',
+    'cross-entropy, or the logistic loss on labels +1/-1 (two classes)',
     choices=('softmax', 'logistic'),
   )
-  positive: int = flag(-1, 'this class against the rest; -1: all', low=-1)
-  network: str = flag('auto', 'convnet, mlp for tables', choices=NETWORKS)
+  hard_examples: int = flag(
+    0, 'learn from so many largest losses of a batch; 0: from all', low=0
+  )
+  network: str = flag('auto', 'auto: convnet or mlp', choices=NETWORKS)
   dropout: float = flag(0.25, 'dropout rate', low=0, high=0.95)
   batch_size: int = flag(64, 'examples in a batch', low=1)
   data: Data = Data()
@@ -33,41 +35,32 @@ def experiment(config, spec):
 
   from dlcore import batches, losses, metrics, models, optim, train, visualize
 
-  names, chosen = spec.class_names, config.positive
-  if chosen >= len(names):
-    raise UsageError(f'--positive={chosen}: at most {len(names) - 1}')
-  if chosen >= 0:
-    names = (f'not {names[chosen]}', names[chosen])
-  logistic = config.loss == 'logistic'
+  logistic, names = config.loss == 'logistic', spec.class_names
   if logistic and len(names) != 2:
     raise UsageError(
       f'--loss=logistic: {spec.name} has {len(names)} classes; give '
-      '--positive=CLASS to set one against the rest'
+      '--positive=CLASS to set one against all the others'
     )
-  outputs = 1 if logistic else len(names)
-  model = models.choose(
-    config.network, spec.shape, outputs, dropout=config.dropout
-  )
-  label = lambda y: (y == chosen).astype(y.dtype) if chosen >= 0 else y
+  model = models.choose(config, spec, 1 if logistic else len(names))
   pair = lambda scores: jnp.array([0, scores[0]]) if logistic else scores
 
   def example(scores, y):
-    y, scores = label(y), pair(scores)
-    loss = losses.cross_entropy(scores, y)
-    if logistic:
-      loss = losses.logistic(scores[1], 2 * y - 1)
-    found = {'loss': loss, 'accuracy': metrics.accuracy(scores, y)}
+    found = {'accuracy': metrics.accuracy(pair(scores), y)}
     if len(names) > 5:
       found['top-5'] = metrics.top_k_accuracy(scores, y, k=5)
-    return found
+    if logistic:
+      return {'loss': losses.logistic(scores[0], 2 * y - 1), **found}
+    return {'loss': losses.cross_entropy(scores, y), **found}
 
   def confusion(params, data):
     winner = lambda x, k: jnp.argmax(pair(model.apply(params, x)))
-    found, y = train.predict(winner, data.test), label(data.test.y)
-    counts = metrics.confusion_matrix(found, y, classes=len(names))
+    found = train.predict(winner, data.test)
+    counts = metrics.confusion_matrix(found, data.test.y, classes=len(names))
     return {'confusion': visualize.confusion(counts, names)}
 
-  loss, evaluate = train.supervised(model, example)
+  loss, evaluate = train.supervised(
+    model, example, hardest=config.hard_examples
+  )
   return train.Experiment(
     model,
     loss,

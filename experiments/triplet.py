@@ -5,7 +5,7 @@ python launch.py --experiment=triplet
 
 import dataclasses
 
-from dlcore.config import NETWORKS, Data, Training, flag
+from dlcore.config import EMBEDDING_LOSSES, NETWORKS, Data, Training, flag
 
 TASK = 'embedding'
 
@@ -14,6 +14,7 @@ TASK = 'embedding'
 class Config:
   """Flags of the triplet experiment."""
 
+  loss: str = flag('triplet', 'loss on a batch', choices=EMBEDDING_LOSSES)
   mining: str = flag(
     'semihard', 'triplets learned from', choices=('all', 'hard', 'semihard')
   )
@@ -22,34 +23,32 @@ class Config:
   p: int = flag(10, 'classes in a batch', low=2)
   k: int = flag(8, 'examples of each class in a batch', low=2)
   dropout: float = flag(0.0, 'dropout rate', low=0, high=0.95)
-  network: str = flag('auto', 'convnet, mlp for tables', choices=NETWORKS)
+  network: str = flag('auto', 'trunk; auto: convnet or mlp', choices=NETWORKS)
   data: Data = Data()
-  training: Training = Training(epochs=30)
+  training: Training = Training(epochs=60)
   batch_size = property(lambda self: self.p * self.k)
 
 
 def experiment(config, spec):
   """Makes the experiment from its flags and the facts of its data."""
-  import jax
+  from dlcore import batches, layers, losses, metrics, models, optim, train
+  from dlcore import visualize
 
-  from dlcore import batches, distances, layers, losses, metrics, mining
-  from dlcore import models, optim, train, visualize
-
-  trunk = models.choose(
-    config.network, spec.shape, config.embedding, dropout=config.dropout
-  )
+  trunk = models.choose(config, spec, config.embedding)
   model = layers.serial(trunk, layers.l2_normalize(), name='embedding')
 
   def loss(params, batch, key):
     z = layers.batched(model)(params, batch.x, key)
-    near, far, valid = mining.triplets(
-      distances.pairwise(z), batch.y, mining=config.mining
+    values, valid = losses.embedding_loss(
+      z,
+      batch.y,
+      loss=config.loss,
+      mining=config.mining,
+      margin=config.margin,
     )
-    triplet = lambda near, far: losses.triplet(near, far, margin=config.margin)
-    gaps = jax.vmap(triplet)(near, far)
-    active = losses.masked_mean(gaps > 0, valid)
+    active = losses.masked_mean(values > 0, valid)
     found = {'active': active, **metrics.spread(z)}
-    return losses.masked_mean(gaps, valid), found
+    return losses.masked_mean(values, valid), found
 
   def embed(params, split):
     return train.predict(lambda x, k: model.apply(params, x), split)

@@ -73,6 +73,12 @@ LAYERS = [
   Case('dropout', layers.dropout(0.5), IMAGE, random=True),
   Case('dropout 0', layers.dropout(0.0), IMAGE),
   Case('spatial_dropout', layers.spatial_dropout(0.5), IMAGE, random=True),
+  Case(
+    'gaussian_noise',
+    layers.gaussian_noise(jnp.float32(0.1)),
+    IMAGE,
+    random=True,
+  ),
   Case('local_contrast_norm', layers.local_contrast_norm(size=3), IMAGE),
   Case(
     'local_contrast_norm features',

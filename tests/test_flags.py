@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlcore import config, flags, results
+from dlcore import config, flags, workdir
 
 ROOT = pathlib.Path(__file__).parent.parent
 NAMES = ['autoencoder', 'classification', 'regression', 'triplet']
@@ -250,14 +250,16 @@ def test_flagfile_of_a_run_makes_the_same_settings(name, tmp_path):
     '--seeds=5',
     '--seed=7',
     '--sweep=vmap',
+    '--restart',
     f'--workdir={tmp_path / "run"}',
   )
-  results.create(asked, device='none', how='vmap')
+  folder = tmp_path / 'run'
+  folder.mkdir()
+  workdir.start(asked, folder, device='none', how='vmap')
   found = parse(f'--flagfile={tmp_path / "run/flagfile"}')
-  assert found.run.workdir == ''
-  assert same(
-    found, asked._replace(run=dataclasses.replace(asked.run, workdir=''))
-  )
+  # Where results go, and whether old ones are thrown away, is not repeated.
+  run = dataclasses.replace(asked.run, workdir='', restart=False)
+  assert same(found, asked._replace(run=run))
 
 
 positive = st.floats(0, 3.3e38, width=64)
@@ -276,7 +278,7 @@ def test_any_numbers_survive_the_flagfile(rates, dropout, seed):
     f'--dropout={dropout!r}',
     f'--seed={seed}',
   )
-  found = parse(*results.flag_lines(asked))
+  found = parse(*workdir.flag_lines(asked))
   assert same(found, asked)
   assert found.config.training.learning_rate == rates[0]
 
@@ -286,7 +288,8 @@ def test_evaluate_takes_its_flags_from_the_folder(tmp_path):
   trained = parse(
     TRIPLET, '--margin=0.4,0.5', '--seeds=2', f'--workdir={folder}'
   )
-  results.create(trained, device='none', how='map')
+  folder.mkdir()
+  workdir.start(trained, folder, device='none', how='map')
   run = dataclasses.replace(trained.run, mode='evaluate')
   found = parse('--mode=evaluate', f'--workdir={folder}')
   assert same(found, trained._replace(run=run))

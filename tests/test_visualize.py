@@ -230,7 +230,8 @@ def test_curves_of_many_settings_and_metrics():
   assert '2 more metrics not shown' in figure.get_suptitle()
   assert legend(figure)[-1] == '3 more settings'
   colours = [to_hex(x.get_color()).upper() for x in figure.axes[1].lines]
-  assert colours.count(visualize.REST) == 3
+  # The grey ones lie below.
+  assert colours[:3] == [visualize.REST] * 3
   assert len(set(colours)) == 9
 
 
@@ -314,6 +315,16 @@ def test_plane_projects_on_principal_components():
   assert labels(ax) == ('codes', f'PC 1 ({first} %)', f'PC 2 ({second} %)')
 
 
+def test_plane_points_the_components_the_same_way_always():
+  for seed in range(6):
+    x = np.random.default_rng(seed).normal(size=(50, 4)) * [1, 9, 1, 1]
+    dots = visualize.plane(x, np.zeros(50, int), ['a']).axes[0].collections[0]
+    # The component of the second column grows with that column.
+    far = x[np.abs(x[:, 1]).argmax(), 1]
+    at = dots.get_offsets()[:, 0]
+    assert np.sign(at[np.abs(at).argmax()]) == np.sign(far)
+
+
 def test_plane_names_classes_at_their_medians_in_their_colours():
   centres = np.array([[0.0, 0], [50, 0], [0, 50]])
   labels_ = np.repeat(np.arange(3), 40)
@@ -340,6 +351,7 @@ def test_plane_of_many_classes_has_a_bar_with_the_colours_of_the_points():
   ax, bar = visualize.plane(x, y, names).axes
   assert not ax.texts
   assert [t.get_text() for t in bar.get_yticklabels()] == names
+  assert bar.get_ylim() == (-0.5, 15.5)
   (mesh,) = [c for c in bar.collections if c.get_array() is not None]
   dots = ax.collections[0]
   for at, colour in zip(dots.get_offsets(), dots.get_facecolors(), strict=True):
@@ -376,15 +388,16 @@ def test_line():
 
 def test_surface_panels_share_a_scale_and_count_regions():
   target = np.array([[0.0, 1], [2, 3]])
-  fitted = np.array([[0.0, 1], [2, 7]])
+  fitted = np.array([[0.0, 0], [-1, 5]])
   regions = np.array([[5, 5], [-1, 2**40]])
   figure = visualize.surface(target, fitted, regions, extent=(0, 2, 0, 4))
   one, two, areas, error = [ax for ax in figure.axes if ax.get_xlabel()]
   assert len(figure.axes) == 6
   for ax in (one, two):
-    assert ax.images[0].get_clim() == (0, 7)
-  assert error.images[0].get_clim() == (-4, 4)
-  assert labels(error)[0] == 'error, RMS 2'
+    assert ax.images[0].get_clim() == (-1, 5)
+  assert error.images[0].get_clim() == (-3, 3)
+  # sqrt((0 + 1 + 9 + 4) / 4) = 1.87.
+  assert labels(error)[0] == 'error, RMS 1.87'
   assert labels(areas)[0] == '3 affine regions B(x)'
   for ax in (one, two, areas, error):
     assert ax.images[0].get_extent() == [0, 2, 0, 4]
@@ -392,20 +405,22 @@ def test_surface_panels_share_a_scale_and_count_regions():
 
 
 def test_surface_regions_have_a_colour_each_and_dark_edges():
-  regions = np.repeat([[7, 3, 7]], 4, axis=0).repeat(4, axis=1)
+  regions = np.kron([[7, 3], [3, 7]], np.ones((3, 3), int))
   flat = np.zeros(regions.shape)
   figure = visualize.surface(flat, flat + np.nan, regions)
   picture = np.asarray(figure.axes[2].images[0].get_array())
-  assert (picture[:, 1:4] == picture[:, 9:12]).all()
-  assert (picture[:, 1:4] != picture[:, 5:8]).any()
-  assert (picture[:, [4, 8]].max(-1) < picture[:, 1:4].min()).all()
+  inside = picture[[0, 1, 4, 5]][:, [0, 1, 4, 5]]
+  assert (inside[:2, :2] == inside[2:, 2:]).all()
+  assert (inside[:2, :2] != inside[:2, 2:]).any()
+  for edge in (picture[3], picture[:, 3]):
+    assert edge.max() < inside.min()
   assert labels(figure.axes[3])[0] == 'error, RMS nan'
 
 
 def test_scatter_truth():
   truth = np.array([1.0, 2, 3])
   figure = visualize.scatter_truth(
-    truth + 2, truth, name='price', unit='$', baselines={'mean': 0 * truth}
+    truth + 2, truth, name='price', unit='$', baselines={'_$m$': 0 * truth}
   )
   (ax,) = figure.axes
   assert labels(ax) == (
@@ -420,10 +435,16 @@ def test_scatter_truth():
   # sqrt((1 + 4 + 9) / 3) = 2.16.
   assert legend(figure) == [
     'network: RMS error 2',
-    'mean: RMS error 2.16',
+    r'_\$m\$: RMS error 2.16',
     'predicted = true',
   ]
   assert ax.lines[0].get_xydata().tolist() == [[0, 0], [5, 5]]
+
+
+def test_scatter_truth_of_one_value():
+  figure = visualize.scatter_truth([2.0, np.nan], [2.0, 2.0])
+  assert drawn(figure)
+  assert legend(figure)[0] == 'network: RMS error 0'
 
 
 def test_grey_filters_share_a_symmetric_scale():

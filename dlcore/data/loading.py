@@ -12,7 +12,7 @@ from dlcore.data.dataset import (
   check_task,
   show,
 )
-from dlcore.data.splits import assemble, by_classes
+from dlcore.data.splits import assemble, by_classes, one_against_all
 
 LARGEST = 2048  # pixels a side, for --resize
 
@@ -24,6 +24,7 @@ def load(
   target: str = '',
   validation: int = 10,
   split: str = 'examples',
+  positive: int = -1,
   resize: int = 0,
   task: str = 'any',
 ) -> Dataset:
@@ -40,6 +41,8 @@ def load(
     validation: per cent of the training examples held out for validation.
     split: what is held out for testing: 'examples' of every class, or the
       second half of the 'classes'.
+    positive: the class that becomes 1 in two classes, all others 0; -1 leaves
+      the classes.
     resize: side in pixels that images are resized to; 0 leaves them.
     task: what the caller can use: 'classification', 'regression', 'embedding'
       (classes, which need not be the same in training and in testing) or 'any'.
@@ -67,6 +70,8 @@ def load(
   whole = assemble(dataset, source, validation=validation)
   if split == 'classes':
     whole = by_classes(whole)
+  if positive >= 0:
+    whole = one_against_all(whole, positive)
   unseen = len(np.setdiff1d(whole.test.y, whole.train.y))
   if task == 'classification' and unseen and not open_set:
     raise DataError(

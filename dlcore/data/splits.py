@@ -237,3 +237,37 @@ def _count(dataset: Dataset) -> Dataset:
       class_counts=tuple(counts[0].tolist()),
     )
   return dataset._replace(spec=spec)
+
+
+def one_against_all(dataset: Dataset, positive: int) -> Dataset:
+  """Makes two classes of many: one against all the others.
+
+  Args:
+    dataset: a classification set.
+    positive: the class that becomes 1; all others become 0.
+
+  Returns:
+    The same examples with labels 0 and 1.
+
+  Raises:
+    DataError: the set has no such class.
+  """
+  spec = dataset.spec
+  if positive >= spec.classes:
+    raise DataError(
+      f'--positive={positive}: dataset {show(spec.name)} has classes 0 to '
+      f'{spec.classes - 1}'
+    )
+  parts = [
+    part._replace(y=(part.y == positive).astype(np.int32))
+    for part in (dataset.train, dataset.validation, dataset.test)
+  ]
+  counts = [np.bincount(part.y, minlength=2) for part in parts]
+  name = spec.class_names[positive]
+  spec = spec._replace(
+    classes=2,
+    class_names=(f'not {name}', name),
+    class_counts=tuple(counts[0].tolist()),
+    largest_class=int(np.max(counts)),
+  )
+  return Dataset(spec, *parts)

@@ -3,6 +3,7 @@
 from dlcore.layers.activation import (
   dropout,
   elu,
+  gaussian_noise,
   gelu,
   leaky_relu,
   linear,
@@ -38,6 +39,7 @@ from dlcore.layers.convolution import (
 )
 from dlcore.layers.core import (
   Layer,
+  Params,
   Window,
   abstract,
   activations,
@@ -86,6 +88,7 @@ from dlcore.layers.weights import (
 __all__ = [
   'STATISTICS',
   'Layer',
+  'Params',
   'Window',
   'abstract',
   'activations',
@@ -109,6 +112,7 @@ __all__ = [
   'flatten',
   'from_linen',
   'from_nnx',
+  'gaussian_noise',
   'gelu',
   'global_average_pool',
   'global_max_pool',

@@ -208,6 +208,28 @@ def spatial_dropout(rate: float | jax.Array) -> Layer:
   return _dropout(ops.activation.spatial_dropout, rate, 'spatial_dropout')
 
 
+def gaussian_noise(deviation: float | jax.Array) -> Layer:
+  """Adds N(0, deviation) noise in training, as a denoising autoencoder wants.
+
+  Args:
+    deviation: in the units of x; may be traced. The plain number 0 leaves the
+      layer out.
+
+  Returns:
+    A Layer of any shape; the identity without a key.
+
+  References:
+    Vincent et al., Extracting and composing robust features with denoising
+    autoencoders, 2008.
+  """
+
+  def draw(key, x, rate):
+    noise = rate * jax.random.normal(key, x.shape)
+    return x + noise.astype(x.dtype)
+
+  return _dropout(draw, deviation, 'gaussian_noise')
+
+
 def _dropout(function, rate, name) -> Layer:
   if isinstance(rate, (int, float)) and rate == 0:
     return lift(lambda x: x, name=name)  # draws no random numbers

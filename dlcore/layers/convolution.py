@@ -42,7 +42,7 @@ def _sliding(
         f'shape {shape}'
       )
     kernel = (*size, shape[-1] // groups, features)
-    params = draw(kernel_init, key, kernel, bias, (features,))
+    params = draw(key, kernel_init, kernel, bias, (features,))
     x = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
     return params, jax.eval_shape(apply, params, x).shape
 
@@ -282,7 +282,7 @@ def _local(
       return kernels.reshape(shape)
 
     out = (*places, features)
-    return draw(each, key, (*places, *kernel), bias, out), out
+    return draw(key, each, (*places, *kernel), bias, out), out
 
   return Layer(init, apply, name, window=window)
 

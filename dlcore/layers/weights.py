@@ -21,7 +21,16 @@ HE = jax.nn.initializers.he_normal()
 
 
 def weigh(function: Apply, params: Params, x: jax.Array) -> jax.Array:
-  """Calls (x, kernel, bias) -> y with the weights in the dtype of x."""
+  """Calls an operation with the weights in the dtype of x.
+
+  Args:
+    function: (x, kernel, bias or None) -> y.
+    params: {'kernel'} or {'kernel', 'bias'}.
+    x: one example.
+
+  Returns:
+    y.
+  """
   kernel, bias = params['kernel'], params.get('bias')
   return function(
     x,
@@ -30,8 +39,25 @@ def weigh(function: Apply, params: Params, x: jax.Array) -> jax.Array:
   )
 
 
-def draw(kernel_init, key, shape: Shape, bias, bias_shape: Shape) -> Params:
-  """Draws a kernel, and a bias unless it is None."""
+def draw(
+  key: jax.Array,
+  kernel_init: Initializer,
+  shape: Shape,
+  bias: float | None,
+  bias_shape: Shape,
+) -> Params:
+  """Draws a kernel, and makes a bias unless it is None.
+
+  Args:
+    key: a random key.
+    kernel_init: initialiser of the kernel.
+    shape: of the kernel.
+    bias: what the bias starts at; None for no bias.
+    bias_shape: of the bias.
+
+  Returns:
+    {'kernel'} or {'kernel', 'bias'}, f32.
+  """
   params = {'kernel': kernel_init(key, shape, jnp.float32)}
   if bias is not None:
     params['bias'] = jnp.full(bias_shape, bias, jnp.float32)
@@ -64,7 +90,7 @@ def dense(
         f'dense: expected a vector, got shape {shape}; put flatten() before it'
       )
     kernel = (shape[0], features)
-    return draw(kernel_init, key, kernel, bias, (features,)), (features,)
+    return draw(key, kernel_init, kernel, bias, (features,)), (features,)
 
   def apply(params, x, key=None):
     return weigh(ops.linear.dense, params, x)

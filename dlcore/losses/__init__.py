@@ -1,5 +1,6 @@
 """Losses of one example, pair or triplet; the caller averages."""
 
+from dlcore.losses.choose import EMBEDDING, embedding_loss
 from dlcore.losses.classification import (
   binary_hinge,
   cross_entropy,
@@ -39,6 +40,7 @@ from dlcore.losses.regression import (
 )
 
 __all__ = [
+  'EMBEDDING',
   'Masked',
   'absolute',
   'arcface',
@@ -47,6 +49,7 @@ __all__ = [
   'contrastive',
   'cosface',
   'cross_entropy',
+  'embedding_loss',
   'gaussian_reconstruction',
   'hinge',
   'huber',

@@ -53,7 +53,7 @@ def reliability_curve(
   _check(probabilities, labels)
   if bins < 1:
     raise ValueError(f'bins: expected at least 1, got {bins}')
-  probabilities = probabilities.astype(float)
+  probabilities = jnp.asarray(probabilities, float)
   confidence = probabilities.max(1)
   known = (labels >= 0) & (labels < probabilities.shape[1])
   right = jnp.where(known, probabilities.argmax(1) == labels, jnp.nan)
@@ -154,7 +154,7 @@ def temperature_scaling(logits: jax.Array, labels: jax.Array) -> jax.Array:
     Guo et al.: On calibration of modern neural networks, 2017.
   """
   _check(logits, labels)
-  logits = logits.astype(float)
+  logits = jnp.asarray(logits, float)
 
   def loss(inverse):
     return jax.vmap(losses.cross_entropy)(inverse * logits, labels).mean()
@@ -189,4 +189,4 @@ def _one_hot(
   classes = jnp.arange(len(probabilities))
   known = (label >= 0) & (label < len(probabilities))
   one_hot = jnp.where(known, classes == label, jnp.nan)
-  return probabilities.astype(float), one_hot
+  return jnp.asarray(probabilities, float), one_hot

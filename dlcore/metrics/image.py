@@ -29,7 +29,7 @@ def psnr(
   """
   chex.assert_equal_shape([a, b])
   chex.assert_type([a, b], float)
-  error = jnp.mean((a.astype(float) - b.astype(float)) ** 2)
+  error = jnp.mean((jnp.asarray(a, float) - jnp.asarray(b, float)) ** 2)
   return 10 * jnp.log10(peak**2 / error)
 
 
@@ -63,7 +63,7 @@ def ssim(
     raise ValueError(
       f'a, b: expected at least {WINDOW} x {WINDOW} pixels, got {a.shape}'
     )
-  a, b = a.astype(float), b.astype(float)
+  a, b = jnp.asarray(a, float), jnp.asarray(b, float)
   bell = jnp.exp(-0.5 * ((jnp.arange(WINDOW) - WINDOW // 2) / SIGMA) ** 2)
   window = jnp.outer(bell, bell) / bell.sum() ** 2
 

@@ -16,8 +16,8 @@ def _check(
   chex.assert_equal_shape([predictions, targets])
   chex.assert_type([predictions, targets], float)
   shape = (len(targets), -1)
-  predictions = predictions.astype(float).reshape(shape)
-  return predictions, targets.astype(float).reshape(shape)
+  predictions = jnp.asarray(predictions, float).reshape(shape)
+  return predictions, jnp.asarray(targets, float).reshape(shape)
 
 
 def rmse(predictions: jax.Array, targets: jax.Array) -> jax.Array:

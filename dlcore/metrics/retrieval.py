@@ -59,7 +59,7 @@ def neighbours(
   if not 1 <= k <= len(gallery):
     raise ValueError(f'k: expected 1 to {len(gallery)}, got {k}')
   # The distances keep their dtype, and half precision would make ties of them.
-  queries, gallery = queries.astype(float), gallery.astype(float)
+  queries, gallery = jnp.asarray(queries, float), jnp.asarray(gallery, float)
 
   def nearest(query):
     d = distances.pairwise(query[None], gallery, distance=distance)[0]
@@ -129,12 +129,12 @@ def retrieval(
   ):
     if labels.shape != (n,):
       raise ValueError(f'{name}: expected i32[{n}], got shape {labels.shape}')
-  if min(largest_class, *ks) < 1:
+  if min((largest_class, *ks)) < 1:
     raise ValueError(
       'largest_class and ks: expected 1 or more, got'
       f' {largest_class} and {tuple(ks)}'
     )
-  queries, gallery = queries.astype(float), gallery.astype(float)
+  queries, gallery = jnp.asarray(queries, float), jnp.asarray(gallery, float)
   most = max(min(largest_class, len(gallery)) - alone, 1)
   ranks = jnp.arange(1, most + 1)
   indices = jnp.arange(len(gallery))
@@ -153,13 +153,13 @@ def retrieval(
     hits = hit[jax.lax.top_k(-d, most)[1]] & (ranks <= r)
     precisions = jnp.cumsum(hits) / ranks
     # A bound below R has cut hits off.
-    r_or_nan = jnp.where(r <= most, r, jnp.nan)
+    whole = jnp.where(r <= most, jnp.maximum(r, 1), jnp.nan)
     return {
       'valid': r > 0,
       'finite': finite,
       'rank': 1 + before.sum(),
-      'r-precision': hits.sum() / r_or_nan,
-      'map@r': jnp.sum(precisions, where=hits) / r_or_nan,
+      'r-precision': hits.sum() / whole,
+      'map@r': jnp.sum(precisions, where=hits) / whole,
     }
 
   found = jax.lax.map(
@@ -206,7 +206,7 @@ def spread(embeddings: jax.Array, *, sample: int = 256) -> dict[str, jax.Array]:
       'embeddings and sample: expected at least 2, got'
       f' {len(embeddings)} and {sample}'
     )
-  embeddings = embeddings.astype(float)
+  embeddings = jnp.asarray(embeddings, float)
   some = embeddings[:sample]
   pairs = len(some) * (len(some) - 1)
   return {

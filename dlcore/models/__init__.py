@@ -7,9 +7,10 @@ from dlcore.models.autoencoders import (
   conv_autoencoder,
   dense_autoencoder,
   gaussian,
+  reconstruct,
   vae,
 )
-from dlcore.models.choose import NETWORKS, choose
+from dlcore.models.choose import NETWORKS, choose, choose_autoencoder
 from dlcore.models.classifiers import (
   complete_network,
   convnet,
@@ -36,6 +37,7 @@ __all__ = [
   'alexnet',
   'autoencoder',
   'choose',
+  'choose_autoencoder',
   'complete_network',
   'conv_autoencoder',
   'convnet',
@@ -44,6 +46,7 @@ __all__ = [
   'lcn_convnet',
   'lecture_convnet',
   'mlp',
+  'reconstruct',
   'resnet18',
   'resnet34',
   'resnet50',

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dlcore import layers
+from dlcore import layers, losses
 from dlcore.layers import Layer
 
 
@@ -105,8 +105,8 @@ def conv_autoencoder(
     Dumoulin, Olah, Deconvolution and checkerboard artifacts, 2016, for
     upsampling before a convolution.
   """
-  height, width, channels = shape
-  encoder, sizes = [], [(height, width)]
+  *space, channels = shape
+  encoder, sizes = [], [tuple(space)]
   for maps in features:
     encoder += [layers.conv(maps, 3, stride=2, padding='SAME'), layers.relu()]
     sizes.append(tuple(-(-n // 2) for n in sizes[-1]))
@@ -209,3 +209,32 @@ def vae(
     'decoder': plain.decoder,
   }
   return VAE(**parts, whole=layers.chain(parts, name='vae'))
+
+
+def reconstruct(
+  net: Autoencoder | VAE,
+  params: layers.Params,
+  x: jax.Array,
+  key: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+  """Takes an example through the code and back.
+
+  Args:
+    net: the networks.
+    params: {'encoder': ..., 'decoder': ...}.
+    x: one example.
+    key: of a variational one: the code is drawn, else it is the mean.
+
+  Returns:
+    The decoder's output, and the divergence f[] of the code's distribution from
+    the unit normal, which is 0 for an autoencoder that has none.
+
+  References:
+    Lecture 4; Kingma, Welling, Auto-encoding variational Bayes, 2014.
+  """
+  code = net.encoder.apply(params['encoder'], x)
+  divergence = jnp.zeros(())
+  if isinstance(net, VAE):
+    divergence = losses.kl_unit_normal(*code)
+    code = net.sample.apply({}, code, key)
+  return net.decoder.apply(params['decoder'], code), divergence

@@ -5,7 +5,15 @@ from typing import Any
 
 from dlcore import layers
 from dlcore.config import UsageError
+from dlcore.data import Spec
 from dlcore.layers import Layer
+from dlcore.models.autoencoders import (
+  VAE,
+  Autoencoder,
+  conv_autoencoder,
+  dense_autoencoder,
+  vae,
+)
 from dlcore.models.classifiers import (
   complete_network,
   convnet,
@@ -46,17 +54,14 @@ NETWORKS: dict[str, Callable[[int, float], Layer]] = {
 }
 
 
-def choose(
-  name: str, shape: tuple[int, ...], outputs: int, *, dropout: Any
-) -> Layer:
-  """Makes the network that `--network=` names.
+def choose(config: Any, spec: Spec, outputs: int) -> Layer:
+  """Makes the network that `--network=` names, in the dtype of `--dtype=`.
 
   Args:
-    name: a key of `NETWORKS`, or 'auto': a convnet for images, an mlp for
-      tables.
-    shape: shape of an example.
+    config: the Config of an experiment, with `network`, `dropout` (which may be
+      traced) and `training`; 'auto' is a convnet for images, an mlp for tables.
+    spec: what is known of the data.
     outputs: length of the output.
-    dropout: dropout rate; may be traced.
 
   Returns:
     A Layer, one example -> f32[outputs].
@@ -67,18 +72,56 @@ def choose(
   References:
     Lectures 0 to 4.
   """
+  name = config.network
   if name == 'auto':
-    name = 'convnet' if len(shape) == 3 else 'mlp'
-  network = NETWORKS[name](outputs, dropout)
+    name = 'convnet' if len(spec.shape) == 3 else 'mlp'
+  network = NETWORKS[name](outputs, config.dropout)
   try:
-    sizes = layers.abstract(network, shape)[1]
+    sizes = layers.abstract(network, spec.shape)[1]
     why = '' if sizes == (outputs,) else f'its output would be {sizes}'
   except (AssertionError, TypeError, ValueError, ZeroDivisionError) as error:
     why = ' '.join(str(error).split())[:90]
   if why:
-    side = 'x'.join(map(str, shape))
+    side = 'x'.join(map(str, spec.shape))
     raise UsageError(
       f'--network={name}: does not fit examples of {side} ({why}); give a '
       'smaller network, or --resize for images'
     )
-  return network
+  return in_dtype(network, config.training.dtype)
+
+
+def choose_autoencoder(config: Any, spec: Spec) -> Autoencoder | VAE:
+  """Makes the autoencoder that `--kind=` names, in the dtype of `--dtype=`.
+
+  Args:
+    config: the Config of an experiment, with `kind`, `code` and `training`.
+    spec: what is known of the data.
+
+  Returns:
+    Its decoder gives scores, whose sigmoid is the image.
+
+  Raises:
+    UsageError: for data that are no images.
+
+  References:
+    Lecture 4.
+  """
+  if len(spec.shape) != 3:
+    raise UsageError(
+      f'--dataset={spec.name}: an autoencoder needs images, not a table'
+    )
+  make: dict[str, Callable[..., Autoencoder | VAE]] = {
+    'dense': dense_autoencoder,
+    'conv': conv_autoencoder,
+    'variational': vae,
+  }
+  net = make[config.kind](spec.shape, code=config.code, output=layers.linear)
+  dtype = config.training.dtype
+  return net._replace(
+    encoder=in_dtype(net.encoder, dtype), decoder=in_dtype(net.decoder, dtype)
+  )
+
+
+def in_dtype(network: Layer, dtype: str) -> Layer:
+  """Computes a network in another dtype; parameters stay float32."""
+  return network if dtype == 'float32' else layers.cast(network, dtype)

@@ -4,6 +4,8 @@ Nothing is learned here: the scale and shift that usually follow are a product
 and a sum. Statistics are taken in float32 (or wider) and the dtype is kept.
 """
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -129,7 +131,8 @@ def local_response_norm(
     raise ValueError(f'size: expected an odd number of maps, got {size}')
   wide = _wide(x)
   maps = (wide * wide).reshape(-1, x.shape[-1], 1)
-  energy = sum(window.shifts(maps, (1, size), padding='SAME')).reshape(x.shape)
+  near = window.shifts(maps, (1, size), padding='SAME')
+  energy = functools.reduce(jnp.add, near).reshape(x.shape)
   return (wide * (k + alpha * energy) ** -beta).astype(x.dtype)
 
 

@@ -66,9 +66,8 @@ def pads(
   if isinstance(padding, int) and padding >= 0:
     result = [(padding, padding)] * len(shape)
   elif padding in ('VALID', 'SAME'):
-    result = [
-      tuple(p) for p in lax.padtype_to_pads(shape, reach, stride, padding)
-    ]
+    found = lax.padtype_to_pads(shape, reach, stride, padding)
+    result = [(lo, hi) for lo, hi in found]
   else:
     raise ValueError(
       f"padding: expected 'VALID', 'SAME' or an int >= 0, got {padding!r}"

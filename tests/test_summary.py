@@ -1,0 +1,160 @@
+"""The summary: its table, receptive fields by gradients, costs by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlcore import layers, models, summary
+
+POSITIVE = jax.nn.initializers.constant(1.0)
+
+
+def conv(size, **options):
+  return layers.conv(2, size, kernel_init=POSITIVE, **options)
+
+
+SPATIAL = {
+  'conv pool stride 1': layers.serial(
+    conv(4), layers.average_pool(3, stride=1)
+  ),
+  'strides': layers.serial(conv(3, stride=2), conv(3), conv(2, stride=2)),
+  'same': layers.serial(
+    conv(3, padding='SAME'), layers.l2_pool(2), conv(4, padding='SAME')
+  ),
+  'padding': layers.serial(
+    conv(3, padding=1, stride=2), layers.average_pool(3, stride=2, padding=1)
+  ),
+  'dilation': layers.serial(conv(3, dilation=2), conv(2, dilation=3)),
+  'unequal': layers.serial(
+    conv((1, 5)), conv((3, 2), stride=(2, 1)), layers.crop((4, 4))
+  ),
+  'residual': layers.serial(
+    conv(3),
+    layers.residual(
+      layers.serial(conv(3, padding=1), conv(3, padding=1)),
+      conv(1),
+    ),
+    conv(2),
+  ),
+  'parallel': layers.serial(
+    layers.parallel(conv(1), conv(5, padding='SAME')), conv(2, stride=2)
+  ),
+  'depthwise': layers.serial(
+    layers.depthwise_conv(3, kernel_init=POSITIVE), layers.softplus()
+  ),
+  'local': layers.locally_connected(1, 3, stride=2, kernel_init=POSITIVE),
+  'cast': layers.serial(conv(2), layers.cast(conv(3), jnp.bfloat16), conv(2)),
+}
+
+
+@pytest.mark.parametrize('name', SPATIAL)
+def test_the_field_is_where_the_gradient_of_a_unit_is_not_0(name):
+  net, shape = SPATIAL[name], (16, 15, 1)
+  row = summary.rows(net, shape)[-1]
+  assert row.shape == layers.abstract(net, shape)[1]
+  params, _ = net.init(jax.random.key(0), shape)
+  gradient = jax.jit(
+    jax.grad(lambda x, u, v: net.apply(params, x)[u, v, 0], argnums=0)
+  )
+  for unit in [(0, 0), (row.shape[0] // 2, row.shape[1] - 1)]:
+    seen = np.asarray(gradient(jnp.ones(shape), *unit))[..., 0] != 0
+    for axis in (0, 1):
+      pixels = np.flatnonzero(seen.any(1 - axis))
+      first = row.field.start[axis] + unit[axis] * row.field.stride[axis]
+      last = first + row.field.size[axis] - 1
+      assert pixels[0] == max(first, 0)
+      assert pixels[-1] == min(last, shape[axis] - 1)
+
+
+def test_convolution_then_pooling_sees_p_plus_k_minus_1():
+  for k, p in [(3, 2), (5, 4), (7, 1)]:
+    net = layers.serial(layers.conv(1, k), layers.max_pool(p, stride=1))
+    assert summary.rows(net, (20, 20, 1))[-1].field.size == (p + k - 1,) * 2
+
+
+def test_a_dense_layer_sees_everything_and_what_follows_does_too():
+  net = layers.serial(
+    layers.conv(2, 3),
+    layers.flatten(),
+    layers.dense(16),
+    layers.reshape((4, 4, 1)),
+    layers.conv(1, 3),
+  )
+  fields = [row.field for row in summary.rows(net, (8, 6, 1))]
+  assert fields[0] == summary.Field((3, 3), (1, 1), (0, 0))
+  assert fields[1:] == [summary.Field((8, 6), (0, 0), (0, 0))] * 4
+
+
+def test_an_example_without_space_has_no_fields():
+  rows = summary.rows(models.mlp((4,), 2), (3,))
+  assert [row.field for row in rows] == [None] * 5
+
+
+# Costs, counted by hand.
+
+
+def scanned(params, x, key=None):
+  return jax.lax.scan(lambda h, _: (h @ jnp.eye(4), None), x, length=7)[0]
+
+
+@pytest.mark.parametrize(
+  'layer, shape, cost',
+  [
+    (layers.dense(5), (7,), 7 * 5),
+    (layers.maxout(5, pieces=3), (7,), 7 * 15),
+    (layers.conv(6, 3), (8, 9, 4), 6 * 7 * 3 * 3 * 4 * 6),
+    (layers.conv(6, 3, stride=2), (9, 9, 4), 4 * 4 * 3 * 3 * 4 * 6),
+    (layers.conv(6, 3, groups=2), (8, 9, 4), 6 * 7 * 3 * 3 * 2 * 6),
+    (layers.depthwise_conv(3), (8, 9, 4), 6 * 7 * 3 * 3 * 4),
+    (layers.conv1d(6, 3), (10, 4), 8 * 3 * 4 * 6),
+    (layers.locally_connected(5, 2), (4, 4, 3), 3 * 3 * 2 * 2 * 3 * 5),
+    (layers.max_pool(2), (4, 4, 1), 0),
+    (
+      layers.Layer(lambda key, shape: ({}, shape), scanned),
+      (4,),
+      7 * 4 * 4,
+    ),
+  ],
+)
+def test_multiply_adds(layer, shape, cost):
+  (row,) = summary.rows(layer, shape)
+  assert row.multiply_adds == cost
+
+
+def test_shared_parameters_count_once_and_their_cost_twice():
+  net = models.siamese(layers.dense(3))
+  first, second = summary.rows(net, (2, 5))
+  assert first.path == second.path == 'trunk'
+  assert (first.parameters, second.parameters) == (18, 0)
+  assert first.multiply_adds == second.multiply_adds == 15
+
+
+def test_integer_examples():
+  net = layers.serial(layers.embedding(9, 4), layers.flatten(), layers.dense(2))
+  rows = summary.rows(net, (3,), dtype=jnp.int32)
+  assert [row.shape for row in rows] == [(3, 4), (12,), (2,)]
+  assert [row.parameters for row in rows] == [36, 0, 26]
+
+
+def test_nothing_is_allocated():
+  before = sum(a.nbytes for a in jax.live_arrays())
+  summary.table(models.vgg16(), (224, 224, 3))
+  assert sum(a.nbytes for a in jax.live_arrays()) - before < 2**20
+
+
+def test_the_table():
+  net = layers.serial(
+    layers.conv(32, 3), layers.max_pool(2), layers.flatten(), layers.dense(10)
+  )
+  assert summary.table(net, (28, 28, 1)).splitlines() == [
+    'layer       kind        output  parameters  multiply-adds   sees',
+    '----------------------------------------------------------------',
+    'input                  28x28x1',
+    '0_conv      conv      26x26x32         320        194,688    3x3',
+    '1_max_pool  max_pool  13x13x32           0              0    4x4',
+    '2_flatten   flatten       5408           0              0  28x28',
+    '3_dense     dense           10      54,090         54,080  28x28',
+    '----------------------------------------------------------------',
+    'total                               54,410        248,768',
+  ]
