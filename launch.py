@@ -65,6 +65,18 @@ def run(settings: flags.Settings) -> None:
     )
 
 
+def tool(settings: flags.Settings) -> int:
+  """Runs a mode that looks at the code alone."""
+  if settings.run.mode == 'gradcheck':
+    from dlcore import gradcheck
+
+    return gradcheck.main()
+  from dlcore import report
+
+  print(report.network(settings.config))
+  return 0
+
+
 def main(argv: list[str]) -> int:
   """Runs one command line.
 
@@ -76,7 +88,10 @@ def main(argv: list[str]) -> int:
     diverged, 6 folder in use, 7 disk, 130 SIGINT, 138 SIGUSR1, 143 SIGTERM.
   """
   try:
-    run(flags.parse(argv))
+    settings = flags.parse(argv)
+    if settings.module is None:
+      return tool(settings)
+    run(settings)
   except flags.Help as text:
     print(text)
   except config.Ended as error:

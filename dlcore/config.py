@@ -166,13 +166,32 @@ class Run:
   )
   mode: str = flag(
     'train',
-    'train, or evaluate the checkpoint in --workdir once more',
-    choices=('train', 'evaluate'),
+    'train; evaluate the checkpoint in --workdir once more; summary of a '
+    '--network; gradcheck of every layer and loss',
+    choices=('train', 'evaluate', 'summary', 'gradcheck'),
   )
   restart: bool = flag(False, 'throw away what --workdir holds and start over')
   workdir: str = flag(
     '', "folder of the run; '' is results/<experiment>/<UTC time>"
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """Flags of `--mode=summary`, which needs no experiment."""
+
+  network: str = flag('lecture_convnet', 'which', choices=NETWORKS[1:])
+  shape: str = flag('28,28,1', 'height, width and channels of its input')
+  outputs: int = flag(10, 'length of its output', low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gradcheck:
+  """Flags of `--mode=gradcheck`: there are none."""
+
+
+# The modes that look at the code alone, and need no experiment.
+TOOLS = {'summary': Summary, 'gradcheck': Gradcheck}
 
 
 def flatten(config: Any) -> dict[str, Any]:

@@ -28,8 +28,9 @@ class Settings(NamedTuple):
   """What a command line asks for.
 
   Attributes:
-    experiment: name of the file in `experiments/`.
-    module: that file, imported.
+    experiment: name of the file in `experiments/`, or of a mode that needs
+      none, such as 'summary'.
+    module: that file, imported; None for such a mode.
     config: its Config; of a swept float, the first value.
     run: the flags of `launch.py` itself.
     swept: the floats given as lists, name -> values.
@@ -37,7 +38,7 @@ class Settings(NamedTuple):
   """
 
   experiment: str
-  module: types.ModuleType
+  module: Any
   config: Any
   run: configs.Run
   swept: dict[str, tuple[float, ...]]
@@ -215,9 +216,12 @@ def parse(argv: list[str]) -> Settings:
     UsageError: one line for whatever is wrong.
     Help: where --help asks for it.
   """
-  values = flags.FlagValues()
   arguments = expand(argv[1:])
-  if given(arguments, 'mode') == 'evaluate' and not wants_help(arguments):
+  mode = given(arguments, 'mode')
+  if mode in configs.TOOLS:
+    text = f'{mode}: looks at the code alone, without data'
+    return settle(mode, None, configs.TOOLS[mode](), text, arguments)
+  if mode == 'evaluate' and not wants_help(arguments):
     # A trained run knows its flags; those given here as well override them.
     arguments = trained(given(arguments, 'workdir')) + arguments
   name = given(arguments, 'experiment')
@@ -228,13 +232,41 @@ def parse(argv: list[str]) -> Settings:
   if name not in names():
     raise UsageError(f'--experiment={short(name)}: {suggest(name, names())}')
   module = importlib.import_module(f'experiments.{name}')
-  flags.DEFINE_string('experiment', name, '', flag_values=values)
+  return settle(name, module, module.Config(), docstring(name), arguments)
+
+
+def settle(
+  name: str,
+  module: types.ModuleType | None,
+  config: Any,
+  text: str,
+  arguments: list[str],
+) -> Settings:
+  """Parses the arguments once it is known which flags there are.
+
+  Args:
+    name: of the experiment, or of a mode that needs none.
+    module: the experiment's file, or None.
+    config: its Config with the defaults.
+    text: what --help says above the flags.
+    arguments: the command line without the program's name.
+
+  Returns:
+    The settings.
+
+  Raises:
+    UsageError: one line for whatever is wrong.
+    Help: where --help asks for it.
+  """
+  values = flags.FlagValues()
+  if module:
+    flags.DEFINE_string('experiment', name, '', flag_values=values)
   define(configs.Run(), values)
-  define(module.Config(), values)
+  define(config, values)
   if wants_help(arguments):
-    raise Help(explain(name, module.Config()))
+    raise Help(explain(text, config))
   try:
-    rest = values([argv[0], *arguments])[1:]
+    rest = values(['launch.py', *arguments])[1:]
   except flags.UnrecognizedFlagError as error:
     raise unknown_flag(name, error.flagname, list(values)) from None
   except flags.Error as error:
@@ -245,7 +277,7 @@ def parse(argv: list[str]) -> Settings:
     )
   swept = {}
   chosen = {}
-  for field in configs.fields(module.Config()):
+  for field in configs.fields(config):
     value = values[field.name].value
     if isinstance(value, tuple):
       if len(value) > 1:
@@ -261,7 +293,7 @@ def parse(argv: list[str]) -> Settings:
       f'--seed={run.seed} --seeds={run.seeds}: the last seed is above '
       f'{LARGEST_INT}; lower one of them'
     )
-  config = configs.replace(module.Config(), chosen)
+  config = configs.replace(config, chosen)
   return Settings(name, module, config, run, swept, arguments)
 
 
@@ -290,9 +322,9 @@ def overview() -> str:
   return '\n'.join(lines)
 
 
-def explain(name: str, config: Any) -> str:
+def explain(text: str, config: Any) -> str:
   """Writes the help of one experiment: docstring, then every flag."""
-  lines = [docstring(name).strip()]
+  lines = [text.strip()]
   for title, part in (('experiment', config), ('run', configs.Run())):
     lines += ['', f'Flags of the {title}:']
     defaults = configs.flatten(part)

@@ -1,6 +1,7 @@
-"""What a run says before it starts."""
+"""What a run says before it starts, and what a network is made of."""
 
-from dlcore import __version__, results, summary
+from dlcore import __version__, models, results, summary
+from dlcore import config as configs
 from dlcore.data import Spec
 from dlcore.flags import Settings
 from dlcore.layers import Layer
@@ -52,3 +53,31 @@ def plan(
     f'program, runs {order}',
   ]
   return '\n'.join(lines)
+
+
+def network(config: configs.Summary) -> str:
+  """Writes the table of one network, without making its weights.
+
+  Args:
+    config: name, shape of the input 'H,W,C' and length of the output.
+
+  Returns:
+    Text: layer, output shape, parameters, multiply-adds, receptive field.
+
+  Raises:
+    UsageError: for a shape that is none, or that the network does not fit.
+
+  References:
+    Lecture 2 (the summary of its network).
+  """
+  sizes = config.shape.split(',')
+  if not all(
+    n.isascii() and n.isdecimal() and 0 < int(n) < 2**16 for n in sizes
+  ):
+    raise configs.UsageError(
+      f'--shape={config.shape[:60]!a}: give whole numbers, such as 28,28,1'
+    )
+  shape = tuple(map(int, sizes))
+  return summary.table(
+    models.fitting(config.network, shape, config.outputs), shape
+  )

@@ -154,31 +154,37 @@ class Tiny(NamedTuple):
   data: Any
 
 
-@pytest.fixture(scope='session')
-def tiny(digits):
-  """The function (experiment) -> Tiny."""
+SMALL = {
+  'batch_size': 16,
+  'network': 'mlp',
+  'hidden': 8,
+  'p': 4,
+  'k': 4,
+  'embedding': 8,
+  'code': 4,
+  'dropout': 0.0,
+  'schedule': 'constant',
+}
+
+
+def shrunk(digits: Any):
+  """Makes the function (experiment, **flags) -> Tiny."""
   from dlcore import config as configs
   from dlcore import data
-
-  small = {
-    'batch_size': 16,
-    'network': 'mlp',
-    'hidden': 8,
-    'p': 4,
-    'k': 4,
-    'embedding': 8,
-    'code': 4,
-    'dropout': 0.0,
-    'schedule': 'constant',
-  }
 
   def make(name: str, **flags: Any) -> Tiny:
     module = importlib.import_module(f'experiments.{name}')
     whole = data.load('diabetes') if name == 'regression' else digits
     return Tiny(
       module.experiment,
-      configs.replace(module.Config(), small | flags),
+      configs.replace(module.Config(), SMALL | flags),
       few(whole, 96, 40),
     )
 
   return make
+
+
+@pytest.fixture(scope='session')
+def tiny(digits):
+  """The function (experiment, **flags) -> Tiny."""
+  return shrunk(digits)

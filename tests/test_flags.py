@@ -152,9 +152,10 @@ def test_help_lists_exactly_the_flags_of_the_experiment(asked, name):
   assert set(shown) == set(expected)
   words = ' '.join(out.split())
   for flag, (default, meaning) in expected.items():
-    assert shown[flag].strip("'") == str(default) or float(
-      shown[flag]
-    ) == float(default)
+    if isinstance(default, float):
+      assert float(shown[flag]) == default
+    else:
+      assert shown[flag].strip("'").lower() == str(default).lower()
     assert meaning and ' '.join(meaning.split()) in words
   assert module.__doc__.split('\n')[0] in out
   assert max(map(len, out.split('\n'))) <= 100

@@ -98,6 +98,57 @@ def test_locally_connected_layers_are_flax_conv_local():
   )
 
 
+POOL, NORM, ACT = ops.pool, ops.normalize, ops.activation
+LIFTED = [
+  (
+    layers.max_pool((2, 3), stride=1, padding=1),
+    lambda x: POOL.max_pool(x, (2, 3), stride=1, padding=1),
+  ),
+  (
+    layers.average_pool(3, stride=2, padding=1),
+    lambda x: POOL.average_pool(x, 3, stride=2, padding=1),
+  ),
+  (
+    layers.l2_pool(3, stride=2, padding='SAME'),
+    lambda x: POOL.l2_pool(x, 3, stride=2, padding='SAME'),
+  ),
+  (
+    layers.lp_pool(3, p=3.0, stride=2, padding=1),
+    lambda x: POOL.lp_pool(x, 3, p=3.0, stride=2, padding=1),
+  ),
+  (
+    layers.feature_pool(3, stride=1),
+    lambda x: POOL.feature_pool(x, 3, stride=1),
+  ),
+  (
+    layers.feature_max_pool(3, stride=1),
+    lambda x: POOL.feature_max_pool(x, 3, stride=1),
+  ),
+  (
+    layers.local_contrast_norm(
+      size=5, across='features', sigma=2.0, epsilon=9.0
+    ),
+    lambda x: NORM.local_contrast_norm(
+      x, size=5, across='features', sigma=2.0, epsilon=9.0
+    ),
+  ),
+  (
+    layers.local_response_norm(size=3, alpha=0.5, beta=2.0, k=1.0),
+    lambda x: NORM.local_response_norm(x, size=3, alpha=0.5, beta=2.0, k=1.0),
+  ),
+  (layers.leaky_relu(slope=0.1), lambda x: ACT.leaky_relu(x, slope=0.1)),
+  (layers.elu(alpha=3.0), lambda x: ACT.elu(x, alpha=3.0)),
+]
+
+
+@pytest.mark.parametrize(
+  'layer, function', LIFTED, ids=lambda v: getattr(v, 'name', '')
+)
+def test_options_reach_the_operation(layer, function):
+  x = 3 * jax.random.normal(KEY, (6, 7, 6))
+  chex.assert_trees_all_equal(layer.apply({}, x), function(x))
+
+
 def test_maxout_is_the_largest_of_its_pieces_worked_by_hand():
   params = {
     'kernel': jnp.array([[1.0, -1.0], [2.0, 3.0]]),

@@ -10,6 +10,7 @@ from matplotlib.text import Text
 from sklearn.decomposition import PCA
 
 from dlcore import visualize
+from dlcore.visualize import _look
 
 RNG = np.random.default_rng(0)
 ODD = ['_', r'$\frac{$', 'a$b$c', '<script>', 'T-shirt/top', 'x' * 60]
@@ -173,7 +174,7 @@ def test_curves_panels_and_styles():
     (to_hex(line.get_color()).upper(), line.get_linestyle())
     for line in loss.lines
   }
-  first, second = visualize.PALETTE[:2]
+  first, second = _look.PALETTE[:2]
   assert styles == {(c, s) for c in (first, second) for s in ('--', '-')}
   assert {line.get_linestyle() for line in accuracy.lines} == {'-'}
   assert {to_hex(line.get_color()).upper() for line in accuracy.lines} == {
@@ -231,7 +232,7 @@ def test_curves_of_many_settings_and_metrics():
   assert legend(figure)[-1] == '3 more settings'
   colours = [to_hex(x.get_color()).upper() for x in figure.axes[1].lines]
   # The grey ones lie below.
-  assert colours[:3] == [visualize.REST] * 3
+  assert colours[:3] == [_look.REST] * 3
   assert len(set(colours)) == 9
 
 
@@ -341,7 +342,7 @@ def test_plane_names_classes_at_their_medians_in_their_colours():
       group.get_offsets(), group.get_facecolors(), strict=True
     ):
       c = np.square(centres - at).sum(1).argmin()
-      assert to_hex(colour).upper() == visualize.PALETTE[c]
+      assert to_hex(colour).upper() == _look.PALETTE[c]
   assert legend(ax.figure) == ['seen in training', 'not seen in training']
 
 

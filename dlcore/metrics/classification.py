@@ -32,7 +32,7 @@ def accuracy(scores: jax.Array, label: jax.Array) -> jax.Array:
     AssertionError: for wrong ranks or dtypes.
 
   References:
-    Lecture 0.
+    Hastie, Tibshirani, Friedman: The elements of statistical learning, 2009.
   """
   valid = _check(scores, label)
   return jnp.where(valid, jnp.argmax(scores) == label, jnp.nan).astype(float)
@@ -85,7 +85,7 @@ def confusion_matrix(
     ValueError: for classes below 1.
 
   References:
-    Lecture 0.
+    Hastie, Tibshirani, Friedman: The elements of statistical learning, 2009.
   """
   chex.assert_rank([predicted, labels], 1)
   chex.assert_equal_shape([predicted, labels])

@@ -10,7 +10,12 @@ from dlcore.models.autoencoders import (
   reconstruct,
   vae,
 )
-from dlcore.models.choose import NETWORKS, choose, choose_autoencoder
+from dlcore.models.choose import (
+  NETWORKS,
+  choose,
+  choose_autoencoder,
+  fitting,
+)
 from dlcore.models.classifiers import (
   complete_network,
   convnet,
@@ -42,6 +47,7 @@ __all__ = [
   'conv_autoencoder',
   'convnet',
   'dense_autoencoder',
+  'fitting',
   'gaussian',
   'lcn_convnet',
   'lecture_convnet',

@@ -105,11 +105,12 @@ def conv_autoencoder(
     Dumoulin, Olah, Deconvolution and checkerboard artifacts, 2016, for
     upsampling before a convolution.
   """
-  *space, channels = shape
-  encoder, sizes = [], [tuple(space)]
+  height, width, channels = shape
+  encoder, sizes = [], [(height, width)]
   for maps in features:
     encoder += [layers.conv(maps, 3, stride=2, padding='SAME'), layers.relu()]
-    sizes.append(tuple(-(-n // 2) for n in sizes[-1]))
+    height, width = -(-height // 2), -(-width // 2)
+    sizes.append((height, width))
   small = (*sizes.pop(), features[-1])
   decoder = [
     layers.dense(math.prod(small)),

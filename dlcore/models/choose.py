@@ -75,19 +75,43 @@ def choose(config: Any, spec: Spec, outputs: int) -> Layer:
   name = config.network
   if name == 'auto':
     name = 'convnet' if len(spec.shape) == 3 else 'mlp'
-  network = NETWORKS[name](outputs, config.dropout)
+  network = fitting(name, spec.shape, outputs, dropout=config.dropout)
+  return in_dtype(network, config.training.dtype)
+
+
+def fitting(
+  name: str, shape: tuple[int, ...], outputs: int, *, dropout: Any = 0.0
+) -> Layer:
+  """Makes a network and checks that it fits the examples.
+
+  Args:
+    name: a key of `NETWORKS`.
+    shape: shape of an example.
+    outputs: length of the output.
+    dropout: dropout rate; may be traced.
+
+  Returns:
+    A Layer, one example -> f32[outputs].
+
+  Raises:
+    UsageError: if it does not fit.
+
+  References:
+    Lectures 0 to 4.
+  """
+  network = NETWORKS[name](outputs, dropout)
   try:
-    sizes = layers.abstract(network, spec.shape)[1]
+    sizes = layers.abstract(network, shape)[1]
     why = '' if sizes == (outputs,) else f'its output would be {sizes}'
   except (AssertionError, TypeError, ValueError, ZeroDivisionError) as error:
     why = ' '.join(str(error).split())[:90]
   if why:
-    side = 'x'.join(map(str, spec.shape))
+    side = 'x'.join(map(str, shape))
     raise UsageError(
       f'--network={name}: does not fit examples of {side} ({why}); give a '
-      'smaller network, or --resize for images'
+      'smaller network, or larger images (--resize)'
     )
-  return in_dtype(network, config.training.dtype)
+  return network
 
 
 def choose_autoencoder(config: Any, spec: Spec) -> Autoencoder | VAE:
