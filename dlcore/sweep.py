@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import AxisType, PartitionSpec
 
 from dlcore import config as configs
 from dlcore import train
@@ -172,7 +172,10 @@ def spread(
   if devices == 1:
     return function
   mesh = jax.make_mesh(
-    (devices,), ('runs',), devices=jax.local_devices()[:devices]
+    (devices,),
+    ('runs',),
+    axis_types=(AxisType.Auto,),
+    devices=jax.local_devices()[:devices],
   )
   each, common = PartitionSpec('runs'), PartitionSpec()
 

@@ -24,6 +24,7 @@ from dlcore import config as configs
 from dlcore.config import Busy, DiskError, UsageError
 from dlcore.flags import Settings
 
+CODE = ('dlcore', 'experiments', 'launch.py')
 PACKAGES = (
   'dlcore',
   'jax',
@@ -280,7 +281,8 @@ def revision() -> dict[str, Any]:
     return done.stdout.strip() if done.returncode == 0 else None
 
   try:
-    commit, changes = git('rev-parse', 'HEAD'), git('status', '--porcelain')
+    commit = git('rev-parse', 'HEAD')
+    changes = git('status', '--porcelain', '--', *CODE)
   except (OSError, subprocess.TimeoutExpired):
     commit = changes = None
   return {

@@ -126,18 +126,13 @@ def few(dataset: Any, train: int, other: int) -> Any:
     name: type(split)(split.x[:n], split.y[:n])
     for (name, n), split in zip(sizes.items(), dataset[1:], strict=True)
   }
-  spec = dataset.spec
-  counts = [np.bincount(s.y, minlength=spec.classes) for s in splits.values()]
-  return dataset._replace(
-    spec=spec._replace(
-      examples=sizes,
-      class_counts=tuple(counts[0].tolist()),
-      largest_class=int(np.max(counts)),
+  spec = dataset.spec._replace(examples=sizes)
+  if spec.classes:
+    counts = [np.bincount(s.y, minlength=spec.classes) for s in splits.values()]
+    spec = spec._replace(
+      class_counts=tuple(counts[0].tolist()), largest_class=int(np.max(counts))
     )
-    if spec.classes
-    else spec._replace(examples=sizes),
-    **splits,
-  )
+  return dataset._replace(spec=spec, **splits)
 
 
 class Tiny(NamedTuple):

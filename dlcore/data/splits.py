@@ -233,7 +233,7 @@ def _count(dataset: Dataset) -> Dataset:
   if spec.task == 'classification':
     counts = [np.bincount(p.y, minlength=spec.classes) for p in dataset[1:]]
     spec = spec._replace(
-      largest_class=int(max(c.max() for c in counts)),
+      largest_class=int(max(c.max() for c in counts[1:])),
       class_counts=tuple(counts[0].tolist()),
     )
   return dataset._replace(spec=spec)
@@ -268,6 +268,6 @@ def one_against_all(dataset: Dataset, positive: int) -> Dataset:
     classes=2,
     class_names=(f'not {name}', name),
     class_counts=tuple(counts[0].tolist()),
-    largest_class=int(np.max(counts)),
+    largest_class=int(np.max(counts[1:])),
   )
   return Dataset(spec, *parts)
