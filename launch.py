@@ -97,6 +97,9 @@ def main(argv: list[str]) -> int:
   except config.Ended as error:
     print(f'launch.py: {error}', file=sys.stderr)
     return error.status
+  except KeyboardInterrupt:
+    print('launch.py: SIGINT: ended; what was saved stays', file=sys.stderr)
+    return 130
   return 0
 
 

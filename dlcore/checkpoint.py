@@ -59,6 +59,14 @@ def listing(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
   }
 
 
+def leaves(states: Any) -> dict[str, str]:
+  """Names the arrays of a pytree with their types and shapes."""
+  return {
+    jax.tree_util.keystr(path): f'{leaf.dtype}{list(leaf.shape)}'
+    for path, leaf in jax.tree_util.tree_leaves_with_path(states)
+  }
+
+
 def sync(folder: pathlib.Path) -> None:
   """Hands every file and folder below to the disk."""
   for path in [*folder.rglob('*'), folder]:
@@ -119,7 +127,11 @@ def save(
     with ocp.StandardCheckpointer() as checkpointer:
       checkpointer.save(draft.absolute() / 'states', states)
     (draft / 'run.json').write_text(json.dumps(run), encoding='utf-8')
-    manifest = {'position': position, 'files': listing(draft)}
+    manifest = {
+      'position': position,
+      'leaves': leaves(states),
+      'files': listing(draft),
+    }
     (draft / MANIFEST).write_text(json.dumps(manifest), encoding='utf-8')
     sync(draft)
     shutil.rmtree(folder / str(position), ignore_errors=True)
@@ -162,6 +174,8 @@ def damage(folder: pathlib.Path) -> str | None:
   try:
     manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
     expected, found = manifest['files'], listing(folder)
+    if 'leaves' not in manifest:
+      return f'{MANIFEST} does not list its arrays'
     if manifest['position'] != int(folder.name):
       return 'its manifest is of another checkpoint'
   except (OSError, ValueError, KeyError, TypeError):
@@ -202,17 +216,17 @@ def restore(
       print(f'warning: {step}: {wrong}; moved to {aside}', file=sys.stderr)
       continue
     run = json.loads((step / 'run.json').read_text(encoding='utf-8'))
-    try:
-      with ocp.StandardCheckpointer() as checkpointer:
-        states = checkpointer.restore(step.absolute() / 'states', template)
-    except (ValueError, KeyError) as error:
-      raise CheckpointError(
-        f'{step}: of another model ({" ".join(str(error).split())[:100]})'
-      ) from None
-    # orbax casts silently where a type differs.
-    kinds = lambda tree: jax.tree.map(lambda a: (a.shape, a.dtype), tree)
-    if kinds(states) != kinds(template):
-      raise CheckpointError(f'{step}: of another model')
+    manifest = json.loads((step / MANIFEST).read_text(encoding='utf-8'))
+    # Compared here, for orbax casts silently where a type differs.
+    saved, wanted = manifest['leaves'], leaves(template)
+    for name in sorted({*saved, *wanted}):
+      if saved.get(name) != wanted.get(name):
+        raise CheckpointError(
+          f'{step}: of another model, {name} is {saved.get(name)} there and '
+          f'{wanted.get(name)} here; give the flags it was trained with'
+        )
+    with ocp.StandardCheckpointer() as checkpointer:
+      states = checkpointer.restore(step.absolute() / 'states', template)
     return position, states, run
   if quarantined(folder):
     raise CheckpointError(

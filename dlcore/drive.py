@@ -29,6 +29,7 @@ from dlcore.flags import Settings
 CHUNK_SECONDS = 2.0
 SAVE_SECONDS = 30.0
 MOST_EPOCHS = 64
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Timing(NamedTuple):
@@ -142,32 +143,52 @@ def chunk(at: int, steps: int, rate: float) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def signals() -> Iterator[list[int]]:
-  """Collects SIGTERM, SIGINT and SIGUSR1; a second one ends at once.
+def signals() -> Iterator[tuple[threading.Event, list[int]]]:
+  """Collects SIGTERM, SIGINT and SIGUSR1.
+
+  One that comes before the training, and any second one, ends the process at
+  once. Python calls a handler only between two of its own instructions, not
+  while XLA compiles or trains; so a thread reads of the signals from a pipe.
 
   Under `jax.distributed` a handler would hide a preemption from the other
   processes, so none is set there.
 
   Yields:
-    The numbers of the signals that came.
+    (training, caught): to be set when there is something to save, and the
+    number of the signal that came since.
   """
-  caught: list[int] = []
-
-  def remember(number, frame):
-    if caught:
-      os._exit(128 + number)
-    caught.append(number)
-
-  before = {}
+  training, caught = threading.Event(), list[int]()
   main = threading.current_thread() is threading.main_thread()
-  if main and not jax.distributed.is_initialized():
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-      before[number] = signal.signal(number, remember)
+  if not main or jax.distributed.is_initialized():
+    yield training, caught
+    return
+  source, sink = os.pipe()
+  os.set_blocking(sink, False)
+
+  def watch():
+    while number := os.read(source, 1):
+      if number[0] not in SIGNALS:
+        continue
+      if caught or not training.is_set():
+        name = signal.Signals(number[0]).name
+        told = f'{name}: ended at once; the last checkpoint stays as it is\n'
+        os.write(2, told.encode())
+        os._exit(128 + number[0])
+      caught.append(number[0])
+
+  thread = threading.Thread(target=watch, daemon=True)
+  thread.start()
+  before = {n: signal.signal(n, lambda number, frame: None) for n in SIGNALS}
+  wakeup = signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
   try:
-    yield caught
+    yield training, caught
   finally:
+    signal.set_wakeup_fd(wakeup)
     for number, handler in before.items():
       signal.signal(number, handler)
+    os.close(sink)
+    thread.join()
+    os.close(source)
 
 
 def fit(
@@ -194,9 +215,33 @@ def fit(
 
   Raises:
     Interrupted: after a signal, the states saved.
-    DiskError: if the last save failed; a save that fails before is a warning.
+    DiskError: if the last save failed; one that fails before is a warning.
     CheckpointError: see `checkpoint.restore`.
   """
+  with signals() as (training, caught):
+    states, timing, epoch = _fit(
+      programs, runs, data, labels, folder, epochs, training, caught
+    )
+  if caught:
+    name = signal.Signals(caught[0]).name
+    raise Interrupted(
+      f'{name}: saved after {epoch:.4g} epochs in {folder}; the same command '
+      'goes on',
+      caught[0],
+    )
+  return states, timing
+
+
+def _fit(
+  programs: sweep.Programs,
+  runs: sweep.Runs,
+  data: train.Splits,
+  labels: list[dict[str, Any]],
+  folder: pathlib.Path,
+  epochs: int,
+  training: threading.Event,
+  caught: list[int],
+) -> tuple[train.State, Timing, float]:
   steps, batch = programs.steps
   checkpoints = folder / 'checkpoint'
   restored = checkpoint.restore(
@@ -223,76 +268,53 @@ def fit(
   total, rate, saved = epochs * steps, 0.0, time.perf_counter()
   progress = Progress(epochs, position / steps)
   running = not bool(np.all(states.halted))
-  with signals() as caught:
-    while position < total and running:
-      epoch, at = divmod(position, steps)
-      count, last = chunk(at, steps, rate)
-      count = min(count, epochs - epoch)
-      start = time.perf_counter()
-      span = train.Span(*(jnp.int32(n) for n in (count, at, last)))
-      states, curves = advance(runs, states, data, span)
-      curves = jax.device_get(curves)
-      spent = time.perf_counter() - start
-      done = count * (last - at)
-      rate = done / spent
-      position += done
-      run['train_s'] += spent
-      ended = count if last == steps else 0
-      found = rows(curves, labels, epoch, ended)
-      # Steps of runs that had halted are not work done.
-      active = len(found) if ended else len(labels) * done / steps
-      run['examples'] += round(active * steps * batch)
-      if ended:
-        run['log'] = workdir.append(folder, found)
-        running = not curves['halted'][:, ended - 1].all()
-      progress.show(position / steps, found)
-      final = position >= total or not running or bool(caught)
-      if final or time.perf_counter() - saved > SAVE_SECONDS:
-        save(checkpoints, position, states, run, final=final)
-        saved = time.perf_counter()
-      if caught:
-        progress.close()
-        name = signal.Signals(caught[0]).name
-        raise Interrupted(
-          f'{name}: saved after {position / steps:.4g} epochs in {folder}; the '
-          'same command goes on',
-          caught[0],
-        )
+  unwritten: list[dict[str, Any]] = []
+  final = position >= total or not running
+  training.set()
+  while not final:
+    epoch, at = divmod(position, steps)
+    count, last = chunk(at, steps, rate)
+    count = min(count, epochs - epoch)
+    start = time.perf_counter()
+    span = train.Span(*(jnp.int32(n) for n in (count, at, last)))
+    states, curves = advance(runs, states, data, span)
+    curves = jax.device_get(curves)
+    spent = time.perf_counter() - start
+    done = count * (last - at)
+    rate = done / spent
+    position += done
+    run['train_s'] += spent
+    ended = count if last == steps else 0
+    found = rows(curves, labels, epoch, ended)
+    # Steps of runs that had halted are not work done.
+    active = len(found) if ended else len(labels) * done / steps
+    run['examples'] += round(active * steps * batch)
+    if ended:
+      running = not curves['halted'][:, ended - 1].all()
+      unwritten += found
+    progress.show(position / steps, found)
+    final = position >= total or not running or bool(caught)
+    due = final or time.perf_counter() - saved > SAVE_SECONDS
+    try:
+      if unwritten:
+        run['log'] = workdir.append(folder, unwritten)
+        unwritten = []
+      if due:
+        checkpoint.save(checkpoints, position, states, run)
+    except DiskError as error:
+      if final:
+        raise
+      if due:
+        print(f'warning: {error}', file=sys.stderr)
+    if due:
+      saved = time.perf_counter()
   progress.close()
   timing = Timing(
     run['compile_s'],
     run['train_s'],
     run['examples'] / max(run['train_s'], 1e-9),
   )
-  return states, timing
-
-
-def save(
-  folder: pathlib.Path,
-  position: int,
-  states: train.State,
-  run: dict[str, Any],
-  *,
-  final: bool,
-) -> None:
-  """Saves; where that fails before the end, warns and lets training go on.
-
-  Args:
-    folder: `<workdir>/checkpoint`.
-    position: steps done.
-    states: of all runs.
-    run: see `checkpoint.save`.
-    final: whether there is no later save.
-
-  Raises:
-    DiskError: if the final save fails.
-  """
-  try:
-    checkpoint.save(folder, position, states, run)
-  except DiskError as error:
-    if final:
-      raise
-    print(f'warning: {error}', file=sys.stderr)
+  return states, timing, position / steps
 
 
 class Progress:
@@ -429,4 +451,5 @@ def draw(
     experiment = settings.module.experiment(config, dataset.spec)
     figures |= experiment.figures(params, dataset)
   for name, figure in figures.items():
-    figure.savefig(folder / 'figures' / f'{name}.png', dpi=120)
+    with workdir.saving(folder):
+      figure.savefig(folder / 'figures' / f'{name}.png', dpi=120)

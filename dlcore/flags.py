@@ -9,9 +9,11 @@ import dataclasses
 import difflib
 import importlib
 import math
+import os
 import pathlib
 import textwrap
 import types
+import unicodedata
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -107,6 +109,8 @@ class Parser(flags.ArgumentParser):
 
   def choice(self, text: str) -> str:
     """Checks a string against the field's choices."""
+    if any(unicodedata.category(c) in ('Cc', 'Cs') for c in text):
+      raise self.wrong(text, 'holds a character that cannot be printed')
     known = self.field.metadata['choices']
     if known and text not in known:
       if ',' in text:
@@ -190,7 +194,7 @@ def trained(workdir: str | None) -> list[str]:
   if not workdir:
     raise UsageError('--mode=evaluate: give the --workdir=DIR of a run')
   path = pathlib.Path(workdir) / 'flagfile'
-  if not path.is_file():
+  if not os.path.isfile(path):
     raise UsageError(
       f'--workdir={short(workdir)}: no run there; give the folder of one, or '
       'train with --mode=train'

@@ -9,7 +9,7 @@ import numpy as np
 
 from dlcore import sweep
 from dlcore.flags import Settings
-from dlcore.workdir import clean
+from dlcore.workdir import clean, load_json
 
 
 def interval(values: list[float]) -> dict[str, Any]:
@@ -244,20 +244,19 @@ def evaluated(
   Returns:
     Text: every metric of every run, and whether all are the same numbers.
   """
-  text = (folder / 'summary.json').read_text(encoding='utf-8')
-  before = [run['test'] for run in json.loads(text)['runs']]
-  now = [
-    {name: clean(float(values[r])) for name, values in tests.items()}
-    for r in range(len(before))
-  ]
-  lines = []
-  for label, metrics in zip(labels(settings), now, strict=True):
+  summary = load_json(folder / 'summary.json', 'runs')
+  before = [run['test'] for run in summary['runs']] if summary else None
+  now, lines = [], []
+  for r, label in enumerate(labels(settings)):
+    metrics = {name: clean(float(v[r])) for name, v in tests.items()}
+    now.append(metrics)
     name = ' '.join(f'{k}={v:g}' for k, v in label.items())
     found = '  '.join(f'{k} {v}' for k, v in metrics.items())
     lines.append(f'{name}  {found}')
-  verdict = (
-    'exactly the numbers of summary.json'
-    if now == before
-    else 'NOT the numbers of summary.json: other code, versions or device'
-  )
+  if before is None:
+    verdict = 'no summary.json to compare with: the run is not finished'
+  elif now == before:
+    verdict = 'exactly the numbers of summary.json'
+  else:
+    verdict = 'NOT the numbers of summary.json: other code, versions or device'
   return '\n'.join([*lines, verdict])

@@ -7,6 +7,7 @@ are written as null. One process at a time writes to a folder.
 
 import contextlib
 import datetime
+import errno
 import fcntl
 import importlib.metadata
 import json
@@ -21,8 +22,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from dlcore import config as configs
+from dlcore.checkpoint import existing
 from dlcore.config import Busy, DiskError, UsageError
-from dlcore.flags import Settings
+from dlcore.flags import Settings, short
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 CODE = ('dlcore', 'experiments', 'launch.py')
 PACKAGES = (
@@ -52,26 +56,33 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
   Raises:
     Busy: if another process holds it, naming that process.
     UsageError: if the folder cannot be made or written.
+    DiskError: if the disk is full or read-only.
   """
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / '.lock').open('a+', encoding='utf-8')
+    # Unbuffered, so that closing it never writes.
+    file = (folder / '.lock').open('ab+', buffering=0)
   except OSError as error:
-    raise UsageError(f'--workdir={folder}: {error.strerror}') from None
+    kind = DiskError if error.errno in NO_ROOM else UsageError
+    raise kind(
+      f'--workdir={short(str(folder))}: cannot be written ({error.strerror}); '
+      'make room, or give another folder'
+    ) from None
   with file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
       file.seek(0)
-      holder = file.read().strip() or 'another run'
+      holder = file.read().decode(errors='replace') or 'another run'
       raise Busy(
         f'--workdir={folder}: in use by {holder}; wait for it, or give another '
         'folder'
       ) from None
-    file.truncate(0)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-    file.write(f'process {os.getpid()} on {socket.gethostname()} since {now}')
-    file.flush()
+    holder = f'process {os.getpid()} on {socket.gethostname()} since {now}'
+    with saving(folder):
+      file.truncate(0)
+      file.write(holder.encode())
     yield
 
 
@@ -122,7 +133,13 @@ def start(
   if settings.run.restart:
     clear(folder)
   if path.exists():
-    refuse_other(folder, json.loads(path.read_text(encoding='utf-8')), config)
+    old = load_json(path, 'experiment', 'how', 'config', 'swept')
+    if old is None:
+      raise UsageError(
+        f'--workdir={folder}: its config.json is damaged; give another folder, '
+        'or --restart to throw the run away'
+      )
+    refuse_other(folder, old, config)
   elif (folder / 'checkpoint').exists():
     raise UsageError(
       f'--workdir={folder}: has checkpoints but no config.json; give another '
@@ -199,13 +216,12 @@ def finished(folder: pathlib.Path, epochs: int) -> dict[str, Any] | None:
     epochs: how many it should have.
 
   Returns:
-    `summary.json`, or None if the run is not done.
+    `summary.json`, or None if the run is not done; one that is damaged is
+    made again.
   """
-  path = folder / 'summary.json'
-  if not path.exists():
-    return None
-  summary = json.loads(path.read_text(encoding='utf-8'))
-  return summary if summary['epochs'] >= epochs else None
+  keys = ('epochs', 'runs', 'settings', 'baselines', 'timing')
+  summary = load_json(folder / 'summary.json', *keys)
+  return summary if summary and summary['epochs'] >= epochs else None
 
 
 @contextlib.contextmanager
@@ -224,7 +240,7 @@ def saving(folder: pathlib.Path) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(existing(folder)).free
     raise DiskError(
       f'{folder}: cannot write ({error.strerror}), {free:,} bytes free; make '
       'room, then give the same command again'
@@ -259,11 +275,28 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     value: what `clean` accepts.
   """
   draft = path.with_name(path.name + '.part')
-  draft.write_text(
-    json.dumps(clean(value), indent=2, allow_nan=False) + '\n',
-    encoding='utf-8',
-  )
-  draft.replace(path)
+  text = json.dumps(clean(value), indent=2, allow_nan=False) + '\n'
+  with saving(path.parent):
+    draft.write_text(text, encoding='utf-8')
+    draft.replace(path)
+
+
+def load_json(path: pathlib.Path, *keys: str) -> dict[str, Any] | None:
+  """Reads what `write_json` wrote.
+
+  Args:
+    path: of the file.
+    *keys: what it must hold.
+
+  Returns:
+    The object, or None if there is none or it is damaged.
+  """
+  try:
+    found = json.loads(path.read_text(encoding='utf-8'))
+  except (OSError, ValueError):
+    return None
+  whole = isinstance(found, dict) and found.keys() >= {*keys}
+  return found if whole else None
 
 
 def revision() -> dict[str, Any]:
@@ -338,12 +371,18 @@ def append(folder: pathlib.Path, rows: list[dict[str, Any]]) -> int:
   Raises:
     DiskError: if the disk is full.
   """
-  with saving(folder), (folder / 'metrics.jsonl').open('ab') as file:
-    for row in rows:
-      line = json.dumps(clean(row), allow_nan=False) + '\n'
-      file.write(line.encode())
-    file.flush()
-    os.fsync(file.fileno())
+  lines = [json.dumps(clean(row), allow_nan=False) + '\n' for row in rows]
+  path = folder / 'metrics.jsonl'
+  with saving(folder), path.open('ab', buffering=0) as file:
+    start, text = file.tell(), ''.join(lines).encode()
+    try:
+      if file.write(text) < len(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+      os.fsync(file.fileno())
+    except OSError:
+      # No half a line is left, for whoever tries again.
+      file.truncate(start)
+      raise
     return file.tell()
 
 

@@ -40,11 +40,7 @@ def experiment(config, spec):
   def loss(params, batch, key):
     z = layers.batched(model)(params, batch.x, key)
     values, valid = losses.embedding_loss(
-      z,
-      batch.y,
-      loss=config.loss,
-      mining=config.mining,
-      margin=config.margin,
+      z, batch.y, loss=config.loss, mining=config.mining, margin=config.margin
     )
     active = losses.masked_mean(values > 0, valid)
     found = {'active': active, **metrics.spread(z)}
@@ -58,9 +54,12 @@ def experiment(config, spec):
     found = metrics.retrieval(z, split.y, largest_class=spec.largest_class)
     return {**found, **metrics.spread(z)}
 
-  def plane(params, data):
+  def figures(params, data):
     z = embed(params, data.test)
-    return {'embedding': visualize.plane(z, data.test.y, spec.class_names)}
+    plane = visualize.plane(
+      z, data.test.y, spec.class_names, title='test split'
+    )
+    return {'embedding': plane}
 
   return train.Experiment(
     model,
@@ -69,5 +68,5 @@ def experiment(config, spec):
     optim.make(config, spec),
     batches.p_by_k(spec, p=config.p, k=config.k),
     score=lambda found: found['map@r'],
-    figures=plane,
+    figures=figures,
   )

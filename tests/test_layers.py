@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen
+from scipy import signal
 
 from dlcore import layers, ops
 
@@ -158,6 +159,43 @@ def test_maxout_is_the_largest_of_its_pieces_worked_by_hand():
   # w1 x + b1 = 1 + 4 + .5, w2 x + b2 = -1 + 6 - .5; then 1 - 4 + .5 and -7.5.
   np.testing.assert_allclose(apply(params, jnp.array([1.0, 2.0])), [5.5])
   np.testing.assert_allclose(apply(params, jnp.array([1.0, -2.0])), [-2.5])
+
+
+def test_the_filters_of_lecture_4_are_flipped():
+  layer = layers.conv(1, 3, convention='convolution', bias=None)
+  params, x = drawn(layer, (5, 6, 1))
+  expected = signal.convolve2d(x[..., 0], params['kernel'][..., 0, 0], 'valid')
+  np.testing.assert_allclose(
+    layer.apply(params, x)[..., 0], expected, rtol=1e-4, atol=1e-5
+  )
+  layer = layers.conv1d(1, 3, convention='convolution', bias=None)
+  params, x = drawn(layer, (7, 1))
+  expected = np.convolve(x[:, 0], params['kernel'][:, 0, 0], 'valid')
+  np.testing.assert_allclose(
+    layer.apply(params, x)[:, 0], expected, rtol=1e-4, atol=1e-5
+  )
+
+
+def test_a_noisy_relu_is_a_relu_without_a_key():
+  y = layers.noisy_relu().apply({}, jnp.array([-2.0, 0.0, 3.0]))
+  np.testing.assert_array_equal(y, [0, 0, 3])
+
+
+def test_upsampling_repeats_or_interpolates():
+  x = jnp.arange(6.0).reshape(2, 3, 1)
+  y = layers.upsample(2).apply({}, x)
+  np.testing.assert_array_equal(y[..., 0], np.kron(x[..., 0], np.ones((2, 2))))
+  y = layers.upsample(2, method='bilinear').apply({}, x)
+  # Pixel centres lie a quarter of a pixel off; the border is repeated.
+  np.testing.assert_allclose(y[0, :, 0], [0, 0.25, 0.75, 1.25, 1.75, 2])
+  np.testing.assert_allclose(y[:, 0, 0], [0, 0.75, 2.25, 3])
+
+
+def test_cropping_keeps_the_upper_left_corner():
+  x = jnp.arange(6.0).reshape(2, 3, 1)
+  np.testing.assert_array_equal(
+    layers.crop((2, 1)).apply({}, x)[..., 0], [[0], [3]]
+  )
 
 
 @pytest.mark.parametrize(

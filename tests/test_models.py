@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen
 from scipy import signal
 
 from dlcore import config, layers, models, summary
@@ -233,6 +234,67 @@ def test_the_complete_network_is_h1_to_h7_of_lecture_0():
   h6 = relu(dense(relu(dense(h4.ravel(), 'dense5')), 'dense6'))
   np.testing.assert_allclose(
     net.apply(params, x), dense(h6, 'dense7'), rtol=1e-4, atol=1e-5
+  )
+
+
+def test_alexnet_is_in_the_order_of_the_paper():
+  kinds = [r.kind for r in summary.rows(models.alexnet(), (227, 227, 3))]
+  stage = ['conv', 'relu', 'local_response_norm', 'max_pool']
+  assert kinds == [
+    *stage,
+    *stage,
+    *['conv', 'relu'] * 3,
+    'max_pool',
+    'flatten',
+    *['dense', 'relu', 'dropout'] * 2,
+    'dense',
+  ]
+
+
+def block_by_flax(params, x, *, convs, stride):
+  """The last rows of a ResNet's block by flax, from its parameters."""
+
+  def conv(p, x, size, stride, groups):
+    module = linen.Conv(
+      p['kernel'].shape[-1],
+      (size, size),
+      stride,
+      padding=size // 2,
+      feature_group_count=groups,
+      use_bias=False,
+    )
+    return module.apply({'params': p}, x[None])[0]
+
+  def norm(p, x):
+    return linen.GroupNorm(32).apply({'params': p}, x[None])[0]
+
+  body, skip = params['0_residual']['body'], params['0_residual']['shortcut']
+  h = x
+  for i, (size, step, groups) in enumerate(convs):
+    h = linen.relu(h) if i else h
+    h = conv(body[f'{3 * i}_conv'], h, size, step, groups)
+    h = norm(body[f'{3 * i + 1}_group_norm'], h)
+  x = norm(skip['1_group_norm'], conv(skip['0_conv'], x, 1, stride, 1))
+  return linen.relu(h + x)
+
+
+@pytest.mark.parametrize(
+  'network, part, channels, convs',
+  [
+    (models.resnet18, 'block2_1', 64, [(3, 2, 1), (3, 1, 1)]),
+    (models.resnet50, 'block2_1', 256, [(1, 1, 1), (3, 2, 1), (1, 1, 1)]),
+    (models.resnext50, 'block2_1', 256, [(1, 1, 1), (3, 2, 32), (1, 1, 1)]),
+  ],
+)
+def test_a_block_of_resnet_is_flax_layers_in_its_order(
+  network, part, channels, convs
+):
+  block = network(norm=layers.group_norm).parts[part]
+  params, _ = block.init(KEY, (4, 4, channels))
+  x = jax.random.normal(KEY, (4, 4, channels))
+  expected = block_by_flax(params, x, convs=convs, stride=2)
+  np.testing.assert_allclose(
+    block.apply(params, x), expected, rtol=1e-3, atol=1e-4
   )
 
 

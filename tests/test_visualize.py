@@ -218,15 +218,12 @@ def test_curves_of_a_run_that_never_was_finite():
 
 def test_curves_of_many_settings_and_metrics():
   rows = sweep(11, seeds=1)
-  rows = [r | {f'validation/m{i}': 1.0 for i in range(6)} for r in rows]
+  rows = [r | {f'validation/m{i}': 1.0 for i in range(12)} for r in rows]
   figure = visualize.curves(rows)
   assert [labels(ax)[0] for ax in figure.axes] == [
     'loss',
     'accuracy',
-    'm0',
-    'm1',
-    'm2',
-    'm3',
+    *(f'm{i}' for i in range(10)),
   ]
   assert '2 more metrics not shown' in figure.get_suptitle()
   assert legend(figure)[-1] == '3 more settings'

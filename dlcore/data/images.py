@@ -6,6 +6,7 @@ for an animation, and a camera's orientation mark is obeyed. Pixels stay uint8
 here; the training step converts them.
 """
 
+import os
 import warnings
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING
@@ -146,6 +147,8 @@ def same_channels(x: Array, channels: int) -> Array:
 def _decode(file: str | IO[bytes]) -> 'Image.Image':
   from PIL import Image, ImageOps
 
+  if isinstance(file, str) and not os.path.isfile(file):
+    raise OSError('no file')  # opening a pipe would wait for ever
   with Image.open(file, formats=_FORMATS) as opened:
     if opened.width * opened.height > MAX_PIXELS:
       raise Image.DecompressionBombError

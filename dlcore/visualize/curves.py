@@ -24,7 +24,7 @@ GREY = '#808080'
 MOST_SETTINGS = 8
 
 
-MOST_PANELS = 6
+MOST_PANELS = 12
 
 
 def curves(
