@@ -7,6 +7,9 @@ import sys
 
 from dlcore import config, flags
 
+# As NumPy and XLA's devices put it.
+NO_MEMORY = ('memoryerror', 'out of memory', 'resource_exhausted')
+
 
 def run(settings: flags.Settings) -> None:
   """Trains every run of a command line, or evaluates the trained ones again."""
@@ -100,6 +103,16 @@ def main(argv: list[str]) -> int:
   except KeyboardInterrupt:
     print('launch.py: SIGINT: ended; what was saved stays', file=sys.stderr)
     return 130
+  except (MemoryError, RuntimeError) as error:
+    said = f'{type(error).__name__} {error}'.lower()
+    if not any(sign in said for sign in NO_MEMORY):
+      raise
+    print(
+      'launch.py: out of memory; lower --batch_size or --seeds, or take a '
+      'smaller --network or --resize',
+      file=sys.stderr,
+    )
+    return 2
   return 0
 
 

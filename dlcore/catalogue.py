@@ -54,9 +54,13 @@ IMAGE = (6, 5, 4)
 SEQUENCE = (7, 3)
 VECTOR = (6,)
 _rng = np.random.default_rng(0)
-_WHITENING = ops.whiten.Whitening(
-  *(_rng.normal(size=s).astype(np.float32) for s in ((6,), (6, 4), (4, 6)))
-)
+
+
+def _array(*shape, low=0.2, high=1.5):
+  return _rng.uniform(low, high, shape).astype(np.float32)
+
+
+_WHITENING = ops.whiten.Whitening(_array(6), _array(6, 4), _array(4, 6))
 
 LAYERS = [
   Case('dense', layers.dense(3), VECTOR),
@@ -158,10 +162,6 @@ LAYERS = [
     VECTOR,
   ),
 ]
-
-
-def _array(*shape, low=0.2, high=1.5):
-  return _rng.uniform(low, high, shape).astype(np.float32)
 
 
 _NUMBER, _TWO, _ONE = (np.float32(v) for v in (0.7, 1.9, 1.2))

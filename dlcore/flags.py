@@ -24,6 +24,7 @@ from dlcore.config import UsageError
 
 # What an i32 and an f32 on the device can hold.
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38
+MOST_RUNS = 100_000
 
 
 class Settings(NamedTuple):
@@ -52,19 +53,23 @@ class Help(Exception):
 
 
 def names() -> list[str]:
-  """Lists the experiments: the files of `experiments/`, sorted."""
+  """Lists the experiments: the files of `experiments/`.
+
+  Returns:
+    Their names, sorted.
+  """
   (folder,) = experiments.__path__
   return sorted(path.stem for path in pathlib.Path(folder).glob('[!_]*.py'))
 
 
-def docstring(name: str) -> str:
+def _docstring(name: str) -> str:
   """Reads an experiment's docstring without importing it."""
   (folder,) = experiments.__path__
   source = (pathlib.Path(folder) / f'{name}.py').read_text(encoding='utf-8')
   return ast.get_docstring(ast.parse(source)) or ''
 
 
-def suggest(value: str, known: list[str]) -> str:
+def _suggest(value: str, known: list[str]) -> str:
   """Ends an error message: the nearest known name, or all of them."""
   close = difflib.get_close_matches(value, known, n=1)
   return f"did you mean '{close[0]}'?" if close else 'try ' + ', '.join(known)
@@ -119,7 +124,7 @@ class Parser(flags.ArgumentParser):
           'a str shapes the compiled program, so only floats can be swept: '
           'give one value',
         )
-      raise self.wrong(text, suggest(text, list(known)))
+      raise self.wrong(text, _suggest(text, list(known)))
     return text
 
   def number(self, text: str) -> Any:
@@ -146,16 +151,16 @@ class Parser(flags.ArgumentParser):
 
   def wrong(self, text: str, why: str) -> UsageError:
     """Makes the error line of this flag."""
-    return UsageError(f'--{self.field.name}={short(text)}: {why}')
+    return UsageError(f'--{self.field.name}={_short(text)}: {why}')
 
 
-def short(text: str) -> str:
+def _short(text: str) -> str:
   """Makes a value printable on one line of bounded length."""
   shown = text if text.isprintable() else ascii(text)[1:-1]
   return shown if len(shown) <= 60 else shown[:57] + '...'
 
 
-def define(config: Any, values: flags.FlagValues) -> None:
+def _define(config: Any, values: flags.FlagValues) -> None:
   """Defines a flag for every field of a config."""
   for field in configs.fields(config):
     default = configs.flatten(config)[field.name]
@@ -170,7 +175,7 @@ def define(config: Any, values: flags.FlagValues) -> None:
     )
 
 
-def given(argv: list[str], name: str) -> str | None:
+def _given(argv: list[str], name: str) -> str | None:
   """Finds a flag before any flag is defined; the last one counts."""
   found = None
   for i, argument in enumerate(argv):
@@ -180,7 +185,7 @@ def given(argv: list[str], name: str) -> str | None:
   return found
 
 
-def expand(argv: list[str]) -> list[str]:
+def _expand(argv: list[str]) -> list[str]:
   """Puts the lines of flag files where --flagfile names them."""
   try:
     return flags.FlagValues().read_flags_from_files(argv, force_gnu=True)
@@ -189,20 +194,20 @@ def expand(argv: list[str]) -> list[str]:
     raise UsageError(f'--flagfile: {why}') from None
 
 
-def trained(workdir: str | None) -> list[str]:
+def _trained(workdir: str | None) -> list[str]:
   """Reads the flags a run was trained with from its folder."""
   if not workdir:
     raise UsageError('--mode=evaluate: give the --workdir=DIR of a run')
   path = pathlib.Path(workdir) / 'flagfile'
   if not os.path.isfile(path):
     raise UsageError(
-      f'--workdir={short(workdir)}: no run there; give the folder of one, or '
+      f'--workdir={_short(workdir)}: no run there; give the folder of one, or '
       'train with --mode=train'
     )
-  return expand([f'--flagfile={path}'])
+  return _expand([f'--flagfile={path}'])
 
 
-def wants_help(argv: list[str]) -> bool:
+def _wants_help(argv: list[str]) -> bool:
   """Tells whether --help is among the arguments."""
   return any(a in ('--help', '-help', '-h', '-?', '--helpfull') for a in argv)
 
@@ -220,23 +225,23 @@ def parse(argv: list[str]) -> Settings:
     UsageError: one line for whatever is wrong.
     Help: where --help asks for it.
   """
-  arguments = expand(argv[1:])
-  mode = given(arguments, 'mode')
+  arguments = _expand(argv[1:])
+  mode = _given(arguments, 'mode')
   if mode in configs.TOOLS:
     text = f'{mode}: looks at the code alone, without data'
     return settle(mode, None, configs.TOOLS[mode](), text, arguments)
-  if mode == 'evaluate' and not wants_help(arguments):
+  if mode == 'evaluate' and not _wants_help(arguments):
     # A trained run knows its flags; those given here as well override them.
-    arguments = trained(given(arguments, 'workdir')) + arguments
-  name = given(arguments, 'experiment')
+    arguments = _trained(_given(arguments, 'workdir')) + arguments
+  name = _given(arguments, 'experiment')
   if name is None:
-    if wants_help(arguments):
-      raise Help(overview())
+    if _wants_help(arguments):
+      raise Help(_overview())
     raise UsageError('give --experiment=NAME, one of ' + ', '.join(names()))
   if name not in names():
-    raise UsageError(f'--experiment={short(name)}: {suggest(name, names())}')
+    raise UsageError(f'--experiment={_short(name)}: {_suggest(name, names())}')
   module = importlib.import_module(f'experiments.{name}')
-  return settle(name, module, module.Config(), docstring(name), arguments)
+  return settle(name, module, module.Config(), _docstring(name), arguments)
 
 
 def settle(
@@ -265,19 +270,19 @@ def settle(
   values = flags.FlagValues()
   if module:
     flags.DEFINE_string('experiment', name, '', flag_values=values)
-  define(configs.Run(), values)
-  define(config, values)
-  if wants_help(arguments):
-    raise Help(explain(text, config))
+  _define(configs.Run(), values)
+  _define(config, values)
+  if _wants_help(arguments):
+    raise Help(_explain(text, config))
   try:
     rest = values(['launch.py', *arguments])[1:]
   except flags.UnrecognizedFlagError as error:
-    raise unknown_flag(name, error.flagname, list(values)) from None
+    raise _unknown_flag(name, error.flagname, list(values)) from None
   except flags.Error as error:
     raise UsageError(' '.join(str(error).split())) from None
   if rest:
     raise UsageError(
-      f"'{short(rest[0])}' is not a flag: flags are --name=value"
+      f"'{_short(rest[0])}' is not a flag: flags are --name=value"
     )
   swept = {}
   chosen = {}
@@ -297,36 +302,42 @@ def settle(
       f'--seed={run.seed} --seeds={run.seeds}: the last seed is above '
       f'{LARGEST_INT}; lower one of them'
     )
+  runs = run.seeds * math.prod(len(values) for values in swept.values())
+  if runs > MOST_RUNS:
+    raise UsageError(
+      f'--seeds={run.seeds}: makes {runs:,} runs, at most {MOST_RUNS:,}; lower '
+      'it or sweep fewer values'
+    )
   config = configs.replace(config, chosen)
   return Settings(name, module, config, run, swept, arguments)
 
 
-def unknown_flag(name: str, flag: str, known: list[str]) -> UsageError:
+def _unknown_flag(name: str, flag: str, known: list[str]) -> UsageError:
   """Says what an unknown flag may have meant, or which experiment has it."""
   for other in names():
     if other != name:
       config = importlib.import_module(f'experiments.{other}').Config()
       if flag in configs.flatten(config):
         return UsageError(
-          f'--{short(flag)}: {name} has no such flag, {other} has: give '
+          f'--{_short(flag)}: {name} has no such flag, {other} has: give '
           f'--experiment={other} or leave it out'
         )
   close = difflib.get_close_matches(flag, known, n=1)
   hint = f'did you mean --{close[0]}?' if close else 'see --help'
-  return UsageError(f'--{short(flag)}: no such flag; {hint}')
+  return UsageError(f'--{_short(flag)}: no such flag; {hint}')
 
 
-def overview() -> str:
+def _overview() -> str:
   """Writes the help without an experiment: what there is to choose from."""
   lines = ['usage: python launch.py --experiment=NAME [--flag=value ...]', '']
   for name in names():
-    first = docstring(name).split('\n')[0]
+    first = _docstring(name).split('\n')[0]
     lines.append(f'  {name:16} {first}')
   lines += ['', 'python launch.py --experiment=NAME --help lists its flags.']
   return '\n'.join(lines)
 
 
-def explain(text: str, config: Any) -> str:
+def _explain(text: str, config: Any) -> str:
   """Writes the help of one experiment: docstring, then every flag."""
   lines = [text.strip()]
   for title, part in (('experiment', config), ('run', configs.Run())):

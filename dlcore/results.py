@@ -1,6 +1,5 @@
 """What comes out of a run: the summary over seeds, and the final table."""
 
-import json
 import math
 import pathlib
 from typing import Any
@@ -111,7 +110,14 @@ def table(
 
 
 def number(found: dict[str, Any] | None) -> str:
-  """Writes a mean with half its 95 % interval."""
+  """Writes a mean with half its 95 % interval.
+
+  Args:
+    found: what `interval` gave; None where every run diverged.
+
+  Returns:
+    Text, with the digits that mean something.
+  """
   if found is None:
     return 'diverged'
   if found['mean'] is None or not math.isfinite(found['mean']):

@@ -155,6 +155,9 @@ def learned(layer: Layer, params: Any) -> int:
 
   Returns:
     Their number, without the statistics that batch norm measures.
+
+  References:
+    Ioffe, Szegedy, Batch normalization, 2015.
   """
   skip = layers.STATISTICS if layer.name == 'batch_norm' else ()
   return sum(
@@ -239,7 +242,14 @@ def table(
     f'{sum(r.multiply_adds for r in rows):,}',
   )
   cells = [
-    ('layer', 'kind', 'output', 'parameters', 'multiply-adds', 'sees'),
+    (
+      'layer',
+      'kind',
+      'output',
+      'parameters',
+      'multiply-adds',
+      'receptive field',
+    ),
     ('input', '', cross(shape), '', '', ''),
     *(
       (

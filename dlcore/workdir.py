@@ -198,13 +198,14 @@ def refuse_other(
   if 'epochs' in differ and now['epochs'] > before['epochs'] and same_rate:
     differ.remove('epochs')
   if differ:
-    listed = ', '.join(
+    listed = [
       f'--{name} was {before.get(name)} and is {now.get(name)}'
-      for name in differ[:4]
-    )
+      for name in differ[:2]
+    ]
+    listed += [f'{len(differ) - 2} more'] if len(differ) > 2 else []
     raise UsageError(
-      f'--workdir={folder} holds a run with other flags: {listed}; give the '
-      'same, another folder, or --restart'
+      f'--workdir={folder} holds a run with other flags: {", ".join(listed)}; '
+      'give the same, another folder, or --restart'
     )
 
 

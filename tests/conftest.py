@@ -111,7 +111,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def digits():
-  """Handwritten digits, 1,293 of them to learn from."""
+  """Handwritten digits, about 1,300 of them to learn from."""
   from dlcore import data
 
   return data.load('digits')

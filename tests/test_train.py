@@ -181,9 +181,8 @@ def test_an_epoch_is_the_steps_of_its_batches():
   begin = train.init(exp, jnp.int32(1), data)
   epoch = jax.jit(lambda s: train.part_of_epoch(exp, data, 1, s, 0, 3))
   state = epoch(begin)
-  # Three batches hold the twelve examples: as a set they cannot differ from
-  # the split, and with one batch of all of them, order does not matter.
   assert state.step == 3
+  # With one batch of all examples their order does not matter.
   whole = linear(optax.adam(0.1), batch=12)
   one = jax.jit(lambda s: train.part_of_epoch(whole, data, 1, s, 0, 1))(begin)
   rule = optax.adam(0.1)

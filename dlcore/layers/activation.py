@@ -95,6 +95,9 @@ def prelu(*, slope: float = 0.25) -> Layer:
   Returns:
     A Layer f32[..., C] -> f32[..., C] with params {'slope': f32[C]}.
 
+  Raises:
+    ValueError: from `init`, for a scalar.
+
   References:
     Lecture 2; He et al., Delving deep into rectifiers, 2015.
   """

@@ -66,6 +66,9 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
   Raises:
     ValueError: if there is no axis 'batch'.
+
+  References:
+    Ioffe, Szegedy, Batch normalization, 2015, algorithm 1.
   """
   x = x.astype(jnp.float32)
   space = tuple(range(x.ndim - 1))

@@ -44,6 +44,9 @@ def crop(size: tuple[int, int]) -> Layer:
 
   Raises:
     ValueError: if the image is smaller.
+
+  References:
+    Ronneberger, Fischer, Brox, U-Net, 2015, where maps are cropped to fit.
   """
 
   def function(x):

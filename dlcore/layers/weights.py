@@ -30,6 +30,9 @@ def weigh(function: Apply, params: Params, x: jax.Array) -> jax.Array:
 
   Returns:
     y.
+
+  References:
+    Micikevicius et al., Mixed precision training, 2018.
   """
   kernel, bias = params['kernel'], params.get('bias')
   return function(
@@ -57,6 +60,10 @@ def draw(
 
   Returns:
     {'kernel'} or {'kernel', 'bias'}, f32.
+
+  References:
+    Glorot, Bengio, Understanding the difficulty of training deep feedforward
+    neural networks, 2010; lecture 2 for the bias.
   """
   params = {'kernel': kernel_init(key, shape, jnp.float32)}
   if bias is not None:
@@ -79,6 +86,9 @@ def dense(
 
   Returns:
     A Layer f32[n] -> f32[features].
+
+  Raises:
+    ValueError: from `init`, for examples that are not vectors.
 
   References:
     Lectures 0, 1, 3, 4.

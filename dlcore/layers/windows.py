@@ -19,6 +19,9 @@ def windows(
 
   Returns:
     (shape of x) -> Window.
+
+  References:
+    Dumoulin, Visin, A guide to convolution arithmetic for deep learning, 2016.
   """
 
   def window(shape):

@@ -159,6 +159,9 @@ def gaussian() -> Layer:
     A Layer f32[2, code] -> f32[code], of (mean, log variance); the draw is
     mean + exp(log variance / 2) N(0, 1), through which gradients flow.
 
+  Raises:
+    ValueError: from `init`, for another shape.
+
   References:
     Kingma, Welling, Auto-encoding variational Bayes, 2014.
   """

@@ -15,6 +15,9 @@ def siamese(trunk: Layer) -> Layer:
   Returns:
     A Layer f32[2, ...] -> f32[2, n] with params {'trunk': ...}.
 
+  Raises:
+    ValueError: for anything but a pair.
+
   References:
     Lecture 1 (siamese networks); Bromley et al., Signature verification using
     a "siamese" time delay neural network, 1993.

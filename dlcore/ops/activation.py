@@ -248,6 +248,9 @@ def log_softmax(x: jax.Array) -> jax.Array:
 
   Raises:
     ValueError: for a scalar.
+
+  References:
+    Lectures 0 and 1 (the negative log likelihood of a softmax).
   """
   chex.assert_type(x, float)
   if x.ndim < 1:

@@ -270,8 +270,9 @@ def conv_transpose2d(
     padding=padding,
     convention='convolution',
   )
-  _, transpose = jax.vjp(forward, jnp.zeros((*out, maps), x.dtype))
-  (y,) = transpose(x)
+  # Not jax.vjp, which would compute the forward convolution as well.
+  zeros = jnp.zeros((*out, maps), x.dtype)
+  (y,) = jax.linear_transpose(forward, zeros)(x)
   if bias is None:
     return y
   chex.assert_shape(bias, (maps,))
@@ -300,6 +301,10 @@ def patches2d(
 
   Raises:
     ValueError: where the patch does not fit, or an option is malformed.
+
+  References:
+    Chellapilla, Puri, Simard: High performance convolutional neural networks
+    for document processing, 2006.
   """
   chex.assert_rank(x, 3)
   chex.assert_type(x, float)

@@ -54,6 +54,10 @@ def embed(index: jax.Array, table: jax.Array) -> jax.Array:
 
   Returns:
     f[..., d].
+
+  References:
+    Bengio, Ducharme, Vincent, Jauvin: A neural probabilistic language model,
+    2003.
   """
   chex.assert_rank(table, 2)
   chex.assert_type([index, table], [int, float])

@@ -224,6 +224,9 @@ def global_max_pool(x: jax.Array) -> jax.Array:
 
   Raises:
     ValueError: for fewer than two axes.
+
+  References:
+    Oquab, Bottou, Laptev, Sivic: Is object localization for free?, 2015.
   """
   _check(x)
   return jnp.max(x, tuple(range(x.ndim - 1)))

@@ -161,6 +161,9 @@ def apply(whitening: Whitening, v: jax.Array) -> jax.Array:
 
   Raises:
     ValueError: for examples of another length.
+
+  References:
+    Lecture 2 ("Data pre-processing").
   """
   chex.assert_type(v, float)
   if v.ndim < 1 or v.shape[-1] != len(whitening.mean):
@@ -182,6 +185,10 @@ def invert(whitening: Whitening, w: jax.Array) -> jax.Array:
 
   Raises:
     ValueError: for examples of another length.
+
+  References:
+    Pearson: On lines and planes of closest fit to systems of points in space,
+    1901.
   """
   chex.assert_type(w, float)
   if w.ndim < 1 or w.shape[-1] != len(whitening.backward):

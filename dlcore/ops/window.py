@@ -30,6 +30,9 @@ def per_axis(value: Sizes, axes: int, name: str) -> tuple[int, ...]:
 
   Raises:
     ValueError: for a tuple of another length, or a value below 1.
+
+  References:
+    Dumoulin, Visin: A guide to convolution arithmetic for deep learning, 2016.
   """
   values = (value,) * axes if isinstance(value, int) else tuple(value)
   if len(values) != axes or any(v < 1 for v in values):
@@ -61,6 +64,9 @@ def pads(
 
   Raises:
     ValueError: for another padding, or where the window does not fit.
+
+  References:
+    Dumoulin, Visin: A guide to convolution arithmetic for deep learning, 2016.
   """
   reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
   if isinstance(padding, int) and padding >= 0:
@@ -106,6 +112,9 @@ def padded(
 
   Raises:
     ValueError: where the window does not fit, or an option is malformed.
+
+  References:
+    Dumoulin, Visin: A guide to convolution arithmetic for deep learning, 2016.
   """
   axes = x.ndim - 1
   pad = pads(
