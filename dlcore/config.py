@@ -182,7 +182,7 @@ class Summary:
 
   network: str = flag('lecture_convnet', 'which', choices=NETWORKS[1:])
   shape: str = flag('28,28,1', 'height, width and channels of its input')
-  outputs: int = flag(10, 'length of its output', low=1)
+  outputs: int = flag(0, 'length of its output; 0: as published', low=0)
 
 
 @dataclasses.dataclass(frozen=True)

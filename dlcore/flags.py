@@ -151,11 +151,18 @@ class Parser(flags.ArgumentParser):
 
   def wrong(self, text: str, why: str) -> UsageError:
     """Makes the error line of this flag."""
-    return UsageError(f'--{self.field.name}={_short(text)}: {why}')
+    return UsageError(f'--{self.field.name}={short(text)}: {why}')
 
 
-def _short(text: str) -> str:
-  """Makes a value printable on one line of bounded length."""
+def short(text: str) -> str:
+  """Makes a value printable on one line of bounded length.
+
+  Args:
+    text: what someone typed.
+
+  Returns:
+    What a message can hold of it.
+  """
   shown = text if text.isprintable() else ascii(text)[1:-1]
   return shown if len(shown) <= 60 else shown[:57] + '...'
 
@@ -201,7 +208,7 @@ def _trained(workdir: str | None) -> list[str]:
   path = pathlib.Path(workdir) / 'flagfile'
   if not os.path.isfile(path):
     raise UsageError(
-      f'--workdir={_short(workdir)}: no run there; give the folder of one, or '
+      f'--workdir={short(workdir)}: no run there; give the folder of one, or '
       'train with --mode=train'
     )
   return _expand([f'--flagfile={path}'])
@@ -239,7 +246,7 @@ def parse(argv: list[str]) -> Settings:
       raise Help(_overview())
     raise UsageError('give --experiment=NAME, one of ' + ', '.join(names()))
   if name not in names():
-    raise UsageError(f'--experiment={_short(name)}: {_suggest(name, names())}')
+    raise UsageError(f'--experiment={short(name)}: {_suggest(name, names())}')
   module = importlib.import_module(f'experiments.{name}')
   return settle(name, module, module.Config(), _docstring(name), arguments)
 
@@ -282,7 +289,7 @@ def settle(
     raise UsageError(' '.join(str(error).split())) from None
   if rest:
     raise UsageError(
-      f"'{_short(rest[0])}' is not a flag: flags are --name=value"
+      f"'{short(rest[0])}' is not a flag: flags are --name=value"
     )
   swept = {}
   chosen = {}
@@ -319,12 +326,12 @@ def _unknown_flag(name: str, flag: str, known: list[str]) -> UsageError:
       config = importlib.import_module(f'experiments.{other}').Config()
       if flag in configs.flatten(config):
         return UsageError(
-          f'--{_short(flag)}: {name} has no such flag, {other} has: give '
+          f'--{short(flag)}: {name} has no such flag, {other} has: give '
           f'--experiment={other} or leave it out'
         )
   close = difflib.get_close_matches(flag, known, n=1)
   hint = f'did you mean --{close[0]}?' if close else 'see --help'
-  return UsageError(f'--{_short(flag)}: no such flag; {hint}')
+  return UsageError(f'--{short(flag)}: no such flag; {hint}')
 
 
 def _overview() -> str:

@@ -145,7 +145,7 @@ def check(
   """
   args = jax.tree.map(_widen, args)
   found, structure = jax.tree.flatten_with_path(args)
-  paths, leaves = zip(*found, strict=True)
+  paths, leaves = [path for path, _ in found], [leaf for _, leaf in found]
   places = [i for i, leaf in enumerate(leaves) if _floating(leaf)]
   if not places:
     raise ValueError('check: expected a floating argument, got none')
@@ -169,20 +169,24 @@ def check(
     outputs = zip(weights, jax.tree.leaves(call(theta)), strict=True)
     return sum(jnp.vdot(w, y) for w, y in outputs if w is not None)
 
-  def column(i):
-    direction = jnp.zeros_like(theta).at[i].set(1)
-    return jax.jvp(value, (theta,), (direction,))[1]
-
-  def every_way(theta):
+  def moved_and_reverse(theta):
     moves = np.r_[index, index, 0], np.repeat([step, -step, 0], (n, n, 1))
     # One by one, so that what does not depend on a number stays just the same.
-    values = jax.lax.map(lambda m: value(theta.at[m[0]].add(m[1])), moves)
-    try:
-      jax.eval_shape(column, 0)
-      forward = jax.lax.map(column, index)
-    except TypeError:  # a `custom_vjp` has no forward mode
-      forward = jnp.full(n, jnp.nan)
-    return values, forward, jax.grad(value)(theta)
+    moved = jax.lax.map(lambda m: value(theta.at[m[0]].add(m[1])), moves)
+    return moved, jax.grad(value)(theta)
+
+  def forward_mode(theta):
+    def column(i):
+      direction = jnp.zeros_like(theta).at[i].set(1)
+      return jax.jvp(value, (theta,), (direction,))[1]
+
+    return jax.lax.map(column, index)
+
+  def run(program):
+    # It runs once: the compiler need not try hard.
+    quick = {'xla_backend_optimization_level': 0}
+    result = jax.jit(program, compiler_options=quick)(theta)
+    return jax.tree.map(np.asarray, result)
 
   with jax.enable_x64(True):
     returned, tree = jax.tree.flatten(jax.eval_shape(call, theta))
@@ -194,16 +198,16 @@ def check(
     ]
     if all(w is None for w in weights):
       raise ValueError('check: expected a floating output, got none')
-    # It runs once: the compiler need not try hard.
-    quick = jax.jit(
-      every_way, compiler_options={'xla_backend_optimization_level': 0}
-    )
-    values, forward, reverse = map(np.asarray, quick(theta))
+    moved, reverse = run(moved_and_reverse)
+    try:
+      forward = run(forward_mode)
+    except TypeError:  # a `custom_vjp` has none
+      forward = np.full(n, np.nan)
   hand = None
   if by_hand is not None:
     parts = jax.tree.leaves(by_hand(jax.tree.unflatten(tree, weights), *args))
     hand = np.concatenate([np.ravel(part) for part in parts])[index]
-  up, down, here = values[:n], values[n:-1], values[-1]
+  up, down, here = moved[:n], moved[n:-1], moved[-1]
   largest = [np.max(np.abs(part)) for part in np.split(reverse, ends[:-1])]
   labels = [_label(function, paths[i]) for i in places]
   names = [

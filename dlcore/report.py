@@ -78,6 +78,5 @@ def network(config: configs.Summary) -> str:
       f'--shape={config.shape[:60]!a}: give whole numbers, such as 28,28,1'
     )
   shape = tuple(map(int, sizes))
-  return summary.table(
-    models.fitting(config.network, shape, config.outputs), shape
-  )
+  outputs = config.outputs or models.PUBLISHED.get(config.network, 10)
+  return summary.table(models.fitting(config.network, shape, outputs), shape)

@@ -199,6 +199,11 @@ def summarise(
   }
 
 
+def seconds(time: float) -> str:
+  """Writes a time with the digits that mean something."""
+  return f'{time:.0f} s' if time >= 10 else f'{time:.2g} s'
+
+
 def closing(folder: pathlib.Path, summary: dict[str, Any]) -> str:
   """Writes what a run says at its end: the table, the time, the place.
 
@@ -228,8 +233,9 @@ def closing(folder: pathlib.Path, summary: dict[str, Any]) -> str:
       '',
       table(summary['settings'], swept, summary['baselines']),
       '',
-      f'compiled in {timing["compile_s"]:.2g} s, trained in '
-      f'{timing["train_s"]:.2g} s ({timing["examples_per_s"]:,.0f} examples/s)',
+      f'compiled in {seconds(timing["compile_s"])}, trained in '
+      f'{seconds(timing["train_s"])} '
+      f'({timing["examples_per_s"]:,.0f} examples/s)',
       f'results in {folder}',
     ]
   )

@@ -24,7 +24,8 @@ from typing import Any
 from dlcore import config as configs
 from dlcore.checkpoint import existing
 from dlcore.config import Busy, DiskError, UsageError
-from dlcore.flags import Settings, short
+from dlcore.data.dataset import show
+from dlcore.flags import Settings
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -65,7 +66,7 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
   except OSError as error:
     kind = DiskError if error.errno in NO_ROOM else UsageError
     raise kind(
-      f'--workdir={short(str(folder))}: cannot be written ({error.strerror}); '
+      f'--workdir={show(str(folder))}: cannot be written ({error.strerror}); '
       'make room, or give another folder'
     ) from None
   with file:

@@ -1,7 +1,6 @@
 """The gradient checker: differences by hand, wrong gradients, every loss."""
 
 import inspect
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -121,12 +120,12 @@ def test_formulas_and_precisions_are_of_rows():
 def test_backward_over_forward():
   assert Cost(forward=2.0, both=6.0).ratio == 2
   measured = cost(lambda x: jnp.sum(jnp.tanh(x)), jnp.ones(9), repeats=5)
-  assert 0 < measured.forward and 0 < measured.both
+  assert measured.forward > 0 and measured.both > 0
 
 
 FEW = {
-  *('dense', 'conv groups', 'embedding', 'max_pool', 'tanh', 'noisy_relu'),
-  *('batch_norm', 'serial', 'cast', 'squared', 'cross_entropy', 'n_pairs'),
+  *('dense', 'embedding', 'max_pool', 'tanh', 'noisy_relu', 'batch_norm'),
+  *('cast', 'squared', 'cross_entropy', 'n_pairs'),
 }
 
 
@@ -146,8 +145,7 @@ def test_the_table_of_a_few(monkeypatch, capsys):
 
 
 def test_a_row_that_differs_is_named(monkeypatch, capsys):
-  function = partial(wrong_jvp(1.001), POINT)
-  row = gradcheck.Row('bent', check(lambda x: function.func(x), POINT))
+  row = gradcheck.Row('bent', check(wrong_jvp(1.001), POINT))
   monkeypatch.setattr(gradcheck, 'rows', lambda: iter([row]))
   assert gradcheck.main() == 1
   out = capsys.readouterr().out

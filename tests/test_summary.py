@@ -143,18 +143,20 @@ def test_nothing_is_allocated():
   assert sum(a.nbytes for a in jax.live_arrays()) - before < 2**20
 
 
+TABLE = """\
+layer       kind        output  parameters  multiply-adds  receptive field
+--------------------------------------------------------------------------
+input                  28x28x1
+0_conv      conv      26x26x32         320        194,688              3x3
+1_max_pool  max_pool  13x13x32           0              0              4x4
+2_flatten   flatten       5408           0              0            28x28
+3_dense     dense           10      54,090         54,080            28x28
+--------------------------------------------------------------------------
+total                               54,410        248,768"""
+
+
 def test_the_table():
   net = layers.serial(
     layers.conv(32, 3), layers.max_pool(2), layers.flatten(), layers.dense(10)
   )
-  assert summary.table(net, (28, 28, 1)).splitlines() == [
-    'layer       kind        output  parameters  multiply-adds  receptive field',
-    '--------------------------------------------------------------------------',
-    'input                  28x28x1',
-    '0_conv      conv      26x26x32         320        194,688              3x3',
-    '1_max_pool  max_pool  13x13x32           0              0              4x4',
-    '2_flatten   flatten       5408           0              0            28x28',
-    '3_dense     dense           10      54,090         54,080            28x28',
-    '--------------------------------------------------------------------------',
-    'total                               54,410        248,768',
-  ]
+  assert summary.table(net, (28, 28, 1)) == TABLE

@@ -54,7 +54,7 @@ class Spec(NamedTuple):
     target_names: one per target.
     feature_names: one per column of a table; empty for images.
     examples: split -> number of examples.
-    largest_class: largest number of examples of one class in validation or test.
+    largest_class: most examples of one class in the validation or test split.
     class_counts: examples of each class in the training split.
     x_mean: means subtracted from the columns of `x`; empty if none were.
     x_std: what the columns of `x` were then divided by.

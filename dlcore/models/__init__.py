@@ -12,6 +12,7 @@ from dlcore.models.autoencoders import (
 )
 from dlcore.models.choose import (
   NETWORKS,
+  PUBLISHED,
   choose,
   choose_autoencoder,
   fitting,
@@ -37,6 +38,7 @@ from dlcore.models.siamese import siamese
 
 __all__ = [
   'NETWORKS',
+  'PUBLISHED',
   'VAE',
   'Autoencoder',
   'alexnet',

@@ -53,6 +53,20 @@ NETWORKS: dict[str, Callable[[int, float], Layer]] = {
   ),
 }
 
+# The length of the output where it was published; 10 for the others.
+PUBLISHED = {'complete_network': 2, 'simplenet': 15} | dict.fromkeys(
+  (
+    'alexnet',
+    'vgg16',
+    'vgg19',
+    'resnet18',
+    'resnet34',
+    'resnet50',
+    'resnext50',
+  ),
+  1000,
+)
+
 
 def choose(config: Any, spec: Spec, outputs: int) -> Layer:
   """Makes the network that `--network=` names, in the dtype of `--dtype=`.
