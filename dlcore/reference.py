@@ -57,7 +57,7 @@ ROWS = {
   ),
   'triplet-omniglot': Row(
     '--experiment=triplet --dataset=omniglot --resize=28 --p=32 --k=4 '
-    '--epochs=20 --seeds=8',
+    '--epochs=10 --seeds=8',
     ('precision@1', 'map@r', 'r-precision'),
   ),
   'classification': Row(
