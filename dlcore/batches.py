@@ -1,4 +1,4 @@
-"""Which examples meet in a batch: pure functions of a key that return indices.
+"""Which examples meet in a batch, by their indices, and how they are gathered.
 
 Rows of indices i32[steps, batch] let plain shuffling and P x K sampling share
 one `lax.scan` over an epoch, and make the order a function of (seed, epoch):
@@ -63,7 +63,7 @@ def shuffled(batch: int) -> Callable[[jax.Array, Split], jax.Array]:
     (key, split) -> i32[steps, batch] with steps = examples // batch.
 
   References:
-    Lecture 2 (random order each epoch).
+    Lecture 4 ("Make sure the examples are selected randomly").
   """
 
   def rows(key, split):
@@ -127,3 +127,30 @@ def p_by_k(
     return jax.vmap(batch)(jax.random.split(draw_key, max(n // (p * k), 1)))
 
   return rows
+
+
+def as_float(split: Split) -> Split:
+  """Turns uint8 images into f32 in [0, 1]; anything else passes.
+
+  Args:
+    split: one example or many.
+
+  Returns:
+    The same with images in f32.
+  """
+  return jax.tree.map(
+    lambda a: a.astype(jnp.float32) / 255 if a.dtype == jnp.uint8 else a, split
+  )
+
+
+def take(split: Split, rows: jax.Array) -> Split:
+  """Gathers a batch; images stay uint8 on the device until here.
+
+  Args:
+    split: N examples.
+    rows: i32[batch], indices below N.
+
+  Returns:
+    A Split of `batch` examples, images as f32 in [0, 1].
+  """
+  return as_float(jax.tree.map(lambda a: a[rows], split))

@@ -100,7 +100,12 @@ LAYERS = [
   Case('gelu', layers.gelu(), IMAGE),
   Case('softmax', layers.softmax(), VECTOR),
   Case('noisy_relu', layers.noisy_relu(), IMAGE, random=True),
-  Case('gaussian_noise', layers.gaussian_noise(0.3), IMAGE, random=True),
+  Case(
+    'gaussian_noise',
+    layers.gaussian_noise(np.float32(0.1)),  # not a plain number
+    IMAGE,
+    random=True,
+  ),
   Case('dropout', layers.dropout(0.5), IMAGE, random=True),
   Case('dropout 0', layers.dropout(0.0), IMAGE),
   Case('spatial_dropout', layers.spatial_dropout(0.5), IMAGE, random=True),

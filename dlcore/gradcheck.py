@@ -143,22 +143,23 @@ def _layer(case: catalogue.Case) -> Row:
       return rng.integers(0, 5, shape, np.int32)
     return rng.normal(size=shape).astype(np.float32)
 
-  params, _ = case.layer.init(jax.random.key(1), case.shape)
-  # Biases start at 0, which is not random.
+  # Vectors are positive, since some of them are variances.
   params = jax.tree.map(
-    lambda p: p + 0.1 * rng.normal(size=p.shape).astype(p.dtype), params
+    lambda p: (
+      rng.normal(size=p.shape) if p.ndim > 1 else rng.uniform(0.5, 1.5, p.shape)
+    ).astype(np.float32),
+    layers.abstract(case.layer, case.shape)[0],
   )
   # To its gradient the noise of a noisy ReLU is constant, though it depends on
   # x: there is only a gradient to compare without noise.
   key = None if case.name == 'noisy_relu' else jax.random.key(2)
   one, batch = case.layer.apply, layers.batched(case.layer)
-  if layers.has_batch_norm(case.layer):
-    function = lambda params, x: batch(params, x, key)
-    row = _row(case.name, function, params, draw(3, *case.shape))
-  else:
-    function = lambda params, x: one(params, x, key)
-    row = _row(case.name, function, params, draw(*case.shape))
-  if not params or case.dtype == jnp.int32:
+  many = layers.has_batch_norm(case.layer)
+  x = draw(3, *case.shape) if many else draw(*case.shape)
+  function = lambda params, x: (batch if many else one)(params, x, key)
+  row = _row(case.name, function, params, x)
+  # Timed are single layers with weights, in their plain use.
+  if not params or case.layer.parts or ' ' in case.name or x.dtype == np.int32:
     return row
   loss = lambda params, x: jnp.sum(batch(params, x, key) ** 2)
   return row._replace(cost=cost(loss, params, draw(1024, *case.shape)))
@@ -178,7 +179,7 @@ def _network() -> Row:
   def mean(params):
     return jax.vmap(loss, (None, 0, 0))(params, x, labels).mean()
 
-  row = _row('lecture_convnet', loss, params, x[0], labels[0], count=64)
+  row = _row('lecture_convnet', loss, params, x[0], labels[0], count=32)
   return row._replace(cost=cost(mean, params))
 
 

@@ -16,7 +16,6 @@ not agree: keep farther away than a step, as random points are.
 """
 
 import inspect
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -169,7 +168,7 @@ def check(
     outputs = zip(weights, jax.tree.leaves(call(theta)), strict=True)
     return sum(jnp.vdot(w, y) for w, y in outputs if w is not None)
 
-  def moved_and_reverse(theta):
+  def others(theta):
     moves = np.r_[index, index, 0], np.repeat([step, -step, 0], (n, n, 1))
     # One by one, so that what does not depend on a number stays just the same.
     moved = jax.lax.map(lambda m: value(theta.at[m[0]].add(m[1])), moves)
@@ -198,11 +197,10 @@ def check(
     ]
     if all(w is None for w in weights):
       raise ValueError('check: expected a floating output, got none')
-    moved, reverse = run(moved_and_reverse)
     try:
-      forward = run(forward_mode)
-    except TypeError:  # a `custom_vjp` has none
-      forward = np.full(n, np.nan)
+      moved, reverse, forward = run(lambda t: (*others(t), forward_mode(t)))
+    except TypeError:  # a `custom_vjp` has no forward mode
+      (moved, reverse), forward = run(others), np.full(n, np.nan)
   hand = None
   if by_hand is not None:
     parts = jax.tree.leaves(by_hand(jax.tree.unflatten(tree, weights), *args))
@@ -270,7 +268,8 @@ def cost(
   Args:
     function: (*args) -> f32[].
     *args: pytrees of floating arrays.
-    repeats: how often each is run, by turns; the median counts.
+    repeats: how often each is run, by turns. The fastest counts: whatever else
+      the machine does adds to the others.
 
   Returns:
     The Cost.
@@ -288,4 +287,4 @@ def cost(
       start = time.perf_counter()
       jax.block_until_ready(program(*args))
       taken.append(time.perf_counter() - start)
-  return Cost(*map(statistics.median, seconds))
+  return Cost(*map(min, seconds))

@@ -113,7 +113,7 @@ def make(config: Any, spec: Spec) -> optax.GradientTransformation:
     UsageError: for adamw without weight decay, which would be adam.
 
   References:
-    Lecture 2 (momentum); Kingma, Ba, Adam, 2015; Loshchilov, Hutter, Decoupled
+    Lecture 1 (momentum); Kingma, Ba, Adam, 2015; Loshchilov, Hutter, Decoupled
     weight decay regularization, 2019; You et al., LAMB, 2020.
   """
   chain, training = [], config.training

@@ -200,7 +200,14 @@ def summarise(
 
 
 def seconds(time: float) -> str:
-  """Writes a time with the digits that mean something."""
+  """Writes a time with the digits that mean something.
+
+  Args:
+    time: in seconds.
+
+  Returns:
+    Text with its unit.
+  """
   return f'{time:.0f} s' if time >= 10 else f'{time:.2g} s'
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dlcore import mining
+from dlcore import batches, mining
 from dlcore.data import Dataset, Split
 from dlcore.layers import Layer, batched, calibrate, has_batch_norm
 
@@ -120,7 +120,7 @@ def init(exp: Experiment, seed: jax.Array, data: Splits) -> State:
   params, _ = exp.model.init(key, data.train.x.shape[1:])
   found = jax.eval_shape(
     lambda: exp.loss(
-      params, take(data.train, jnp.arange(steps(exp, data)[1])), key
+      params, batches.take(data.train, jnp.arange(steps(exp, data)[1])), key
     )
   )[1]
   zero = jnp.int32(0)
@@ -152,33 +152,6 @@ def steps(exp: Experiment, data: Splits) -> tuple[int, int]:
   return rows.shape[0], rows.shape[1]
 
 
-def as_float(split: Split) -> Split:
-  """Turns uint8 images into f32 in [0, 1]; anything else passes.
-
-  Args:
-    split: one example or many.
-
-  Returns:
-    The same with images in f32.
-  """
-  return jax.tree.map(
-    lambda a: a.astype(jnp.float32) / 255 if a.dtype == jnp.uint8 else a, split
-  )
-
-
-def take(split: Split, rows: jax.Array) -> Split:
-  """Gathers a batch; images stay uint8 on the device until here.
-
-  Args:
-    split: N examples.
-    rows: i32[batch], indices below N.
-
-  Returns:
-    A Split of `batch` examples, images as f32 in [0, 1].
-  """
-  return as_float(jax.tree.map(lambda a: a[rows], split))
-
-
 def predict(
   apply: Callable[[jax.Array, jax.Array | None], Any],
   split: Split,
@@ -202,7 +175,7 @@ def predict(
   def one(at):
     i, example = at
     own = None if key is None else jax.random.fold_in(key, i)
-    return apply(as_float(example).x, own)
+    return apply(batches.as_float(example).x, own)
 
   numbers = jnp.arange(len(split.y))
   return jax.lax.map(one, (numbers, split), batch_size=chunk)
@@ -306,7 +279,7 @@ def part_of_epoch(
   rows = exp.batches(order_key, data.train)
 
   def body(i, state):
-    batch = take(data.train, rows[i])
+    batch = batches.take(data.train, rows[i])
     return step(exp, state, batch, jax.random.fold_in(step_key, i))
 
   return jax.lax.fori_loop(first, last, body, state)
@@ -337,7 +310,7 @@ def end_of_epoch(
   if has_batch_norm(exp.model):
     # The splits are stored shuffled: the first examples are a fair sample.
     most = min(count, CALIBRATION // batch + 1)
-    sample = jnp.asarray(take(data.train, jnp.arange(most * batch)).x)
+    sample = jnp.asarray(batches.take(data.train, jnp.arange(most * batch)).x)
     params = calibrate(
       exp.model, params, sample.reshape(most, batch, *sample.shape[1:])
     )

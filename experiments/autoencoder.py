@@ -57,11 +57,11 @@ def experiment(config, spec):
     return means(train.predict(score, split, key=key))
 
   def pca(data):
-    x = train.as_float(data.train).x
+    x = batches.as_float(data.train).x
     return baselines.pca(x, components=config.code)(noisy(data.test))
 
   def beside(data):
-    found = jax.vmap(compare)(pca(data), train.as_float(data.test).x)
+    found = jax.vmap(compare)(pca(data), batches.as_float(data.test).x)
     return {'PCA': means(found)}
 
   return train.Experiment(

@@ -36,7 +36,9 @@ def experiment(config, spec):
     () if line or not config.hidden else (config.hidden,),
     spec.targets,
     dropout=config.dropout,
-    activation=getattr(layers, config.activation),
+    activation={'relu': layers.relu, 'sigmoid': layers.sigmoid}[
+      config.activation
+    ],
   )
   mean, std = jnp.array(spec.y_mean or 0.0), jnp.array(spec.y_std or 1.0)
   example = lambda found, y: {'loss': losses.mean_squared(found, y)}

@@ -1,4 +1,4 @@
-"""One list of layers, one line each; every entry obeys the same laws."""
+"""The laws that every layer of the catalogue obeys."""
 
 import functools
 import inspect
@@ -9,134 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen, nnx
 
-from dlcore import layers, ops
+from dlcore import layers
+from dlcore.catalogue import LAYERS
 from dlcore.layers import Layer
 
-IMAGE = (6, 5, 4)
-SEQUENCE = (7, 3)
-VECTOR = (6,)
-
-
-class Case(NamedTuple):
-  name: str  # of the constructor, and what is special about this use of it
-  layer: Layer
-  shape: tuple[int, ...]
-  random: bool = False
-  dtype: Any = jnp.float32
-
-
-def whitening():
-  data = jax.random.normal(jax.random.key(9), (20, 6))
-  return ops.whiten.pca(data, components=4)
-
-
-LAYERS = [
-  Case('dense', layers.dense(3), VECTOR),
-  Case('dense bias .1', layers.dense(3, bias=0.1), VECTOR),
-  Case('dense no bias', layers.dense(3, bias=None), VECTOR),
-  Case('maxout', layers.maxout(3, pieces=2), VECTOR),
-  Case('embedding', layers.embedding(5, 3), (4,), dtype=jnp.int32),
-  Case('conv', layers.conv(3, 3), IMAGE),
-  Case('conv same', layers.conv(3, (3, 2), stride=2, padding='SAME'), IMAGE),
-  Case('conv groups', layers.conv(4, 3, groups=2, padding=1), IMAGE),
-  Case('conv flipped', layers.conv(2, 3, convention='convolution'), IMAGE),
-  Case('conv dilated', layers.conv(2, 2, dilation=3, bias=None), IMAGE),
-  Case('conv1d', layers.conv1d(4, 3, stride=2, padding=1), SEQUENCE),
-  Case('depthwise_conv', layers.depthwise_conv(3, multiplier=2), IMAGE),
-  Case('conv_transpose', layers.conv_transpose(2, 3, stride=2), IMAGE),
-  Case('locally_connected', layers.locally_connected(2, 3), IMAGE),
-  Case('locally_connected1d', layers.locally_connected1d(2, 3), SEQUENCE),
-  Case('max_pool', layers.max_pool(2), IMAGE),
-  Case('max_pool sequence', layers.max_pool(3, stride=2), SEQUENCE),
-  Case('max_pool same', layers.max_pool(3, padding='SAME'), IMAGE),
-  Case('average_pool', layers.average_pool(2, padding=1), IMAGE),
-  Case('l2_pool', layers.l2_pool((2, 1)), IMAGE),
-  Case('lp_pool', layers.lp_pool(2, p=3.0), IMAGE),
-  Case('global_max_pool', layers.global_max_pool(), IMAGE),
-  Case('global_average_pool', layers.global_average_pool(), SEQUENCE),
-  Case('feature_pool', layers.feature_pool(2), IMAGE),
-  Case('feature_max_pool', layers.feature_max_pool(2, stride=1), IMAGE),
-  Case('linear', layers.linear(), IMAGE),
-  Case('sigmoid', layers.sigmoid(), IMAGE),
-  Case('tanh', layers.tanh(), IMAGE),
-  Case('scaled_tanh', layers.scaled_tanh(), IMAGE),
-  Case('relu', layers.relu(), IMAGE),
-  Case('leaky_relu', layers.leaky_relu(slope=0.1), IMAGE),
-  Case('prelu', layers.prelu(), IMAGE),
-  Case('elu', layers.elu(), IMAGE),
-  Case('softplus', layers.softplus(), IMAGE),
-  Case('gelu', layers.gelu(), IMAGE),
-  Case('softmax', layers.softmax(), VECTOR),
-  Case('noisy_relu', layers.noisy_relu(), IMAGE, random=True),
-  Case('dropout', layers.dropout(0.5), IMAGE, random=True),
-  Case('dropout 0', layers.dropout(0.0), IMAGE),
-  Case('spatial_dropout', layers.spatial_dropout(0.5), IMAGE, random=True),
-  Case(
-    'gaussian_noise',
-    layers.gaussian_noise(jnp.float32(0.1)),
-    IMAGE,
-    random=True,
-  ),
-  Case('local_contrast_norm', layers.local_contrast_norm(size=3), IMAGE),
-  Case(
-    'local_contrast_norm features',
-    layers.local_contrast_norm(size=3, across='features', sigma=1.0),
-    IMAGE,
-  ),
-  Case('local_response_norm', layers.local_response_norm(size=3), IMAGE),
-  # In training it gives something else, as random layers do.
-  Case('batch_norm', layers.batch_norm(), IMAGE, random=True),
-  Case('layer_norm', layers.layer_norm(), IMAGE),
-  Case('group_norm', layers.group_norm(groups=2), IMAGE),
-  Case('instance_norm', layers.instance_norm(), IMAGE),
-  Case('l1_normalize', layers.l1_normalize(), VECTOR),
-  Case('l2_normalize', layers.l2_normalize(), VECTOR),
-  Case('whiten', layers.whiten(whitening()), (3, 2)),
-  Case('flatten', layers.flatten(), IMAGE),
-  Case('reshape', layers.reshape((10, 12)), IMAGE),
-  Case('crop', layers.crop((3, 5)), IMAGE),
-  Case('upsample', layers.upsample(2), IMAGE),
-  Case('upsample bilinear', layers.upsample(2, method='bilinear'), IMAGE),
-  Case('lift', layers.lift(lambda x: x[::2], name='half'), SEQUENCE),
-  Case(
-    'lift_random',
-    layers.lift_random(
-      lambda key, x: x + jax.random.normal(key, x.shape, x.dtype), name='noise'
-    ),
-    VECTOR,
-    random=True,
-  ),
-  Case(
-    'serial',
-    layers.serial(layers.dense(4), layers.dropout(0.5), layers.dense(2)),
-    VECTOR,
-    random=True,
-  ),
-  Case('chain', layers.chain({'a': layers.dense(4)}), VECTOR),
-  Case('residual', layers.residual(layers.dense(6)), VECTOR),
-  Case(
-    'residual projected',
-    layers.residual(layers.dense(2), layers.dense(2, bias=None)),
-    VECTOR,
-  ),
-  Case('parallel', layers.parallel(layers.dense(2), layers.tanh()), VECTOR),
-  Case(
-    'graph shared',
-    layers.graph(
-      {'a': layers.dense(6)}, lambda call, x: call('a', call('a', x)) - x
-    ),
-    VECTOR,
-  ),
-  Case('cast', layers.cast(layers.dense(2), jnp.bfloat16), VECTOR),
-  Case('from_linen', layers.from_linen(linen.Dense(2)), VECTOR),
-  Case(
-    'from_nnx',
-    layers.from_nnx(lambda rngs: nnx.Linear(6, 2, rngs=rngs)),
-    VECTOR,
-  ),
-]
 FLOATING = [c for c in LAYERS if c.dtype == jnp.float32]
 
 

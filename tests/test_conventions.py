@@ -190,7 +190,7 @@ def test_nothing_is_passed_on_unnamed():
   found = [
     f'{path.relative_to(ROOT)}:{node.lineno}'
     for path in FILES
-    for node in ast.walk(ast.parse(path.read_text()))
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
     if isinstance(node, ast.FunctionDef | ast.Lambda) and node.args.kwarg
   ]
   assert not found
@@ -209,7 +209,10 @@ def test_tensorflow_is_never_imported():
         yield node.module or ''
 
   for path in [*FILES, *ROOT.glob('tests/**/*.py')]:
-    names = {n.split('.')[0] for n in imported(ast.parse(path.read_text()))}
+    names = {
+      n.split('.')[0]
+      for n in imported(ast.parse(path.read_text(encoding='utf-8')))
+    }
     assert 'tensorflow' not in names, path
 
 

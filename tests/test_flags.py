@@ -66,7 +66,7 @@ WRONG = {
   f'{TRIPLET} margin=1': ["'margin=1'", '--name=value'],
   f'{TRIPLET} --flagfile=nowhere': ['--flagfile', 'nowhere'],
   f'{TRIPLET} --flagfile': ['--flagfile'],
-  f'{TRIPLET} --dataset=a\nb --margin=-1\n': ['at least 0'],
+  f'{TRIPLET} --dataset=a\nb': ['--dataset=a\\nb:', 'printed'],
 }
 
 ASK = """

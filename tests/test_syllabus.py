@@ -1,5 +1,6 @@
 """What the lectures print or claim and no other test looks at."""
 
+import functools
 import pathlib
 
 import jax
@@ -58,7 +59,7 @@ def test_a_two_layer_sigmoid_network():
 
 def test_a_two_layer_relu_network_is_affine_where_its_units_stay_active():
   net, params, (w1, b1, w2, b2) = two_layers(layers.relu)
-  points = plane(41)
+  points = 3 * plane(41)
   found = np.asarray(layers.batched(net)(params, points))[:, 0]
   regions = inside.affine_regions(net, params, points)
   active = w1 @ points.T + b1[:, None] > 0
@@ -76,7 +77,7 @@ def test_a_two_layer_relu_network_is_affine_where_its_units_stay_active():
 def test_a_relu_network_is_continuous_across_its_regions():
   net, params, (w1, _, w2, _) = two_layers(layers.relu)
   # Along a line through many regions no step is steeper than all units can be.
-  t = np.linspace(-1, 1, 2001, dtype=np.float32)
+  t = np.linspace(-3, 3, 2001, dtype=np.float32)
   line = np.stack([t, -0.3 * t + 0.1], -1)
   assert len(set(inside.affine_regions(net, params, line))) > 2
   y = np.asarray(layers.batched(net)(params, line))[:, 0]
@@ -117,16 +118,15 @@ def test_top_1_and_top_5_error_over_1000_classes():
   labels = np.argsort(-scores, 1)[np.arange(500), np.arange(500) % 20]
   # The right class has each of the ranks 0..19 equally often.
   for k, error in ((1, 19 / 20), (5, 15 / 20)):
-    hits = jax.vmap(lambda s, y: metrics.top_k_accuracy(s, y, k=k))(  # noqa: B023
-      scores, labels
-    )
+    hit = functools.partial(metrics.top_k_accuracy, k=k)
+    hits = jax.vmap(hit)(scores, labels)
     np.testing.assert_allclose(1 - hits.mean(), error, rtol=1e-6)
 
 
 def test_a_typical_stage_is_convolution_normalisation_pooling():
   net = models.lcn_convnet(10, features=(4, 6))
   kinds = [row.kind for row in summary.rows(net, (28, 28, 1))]
-  stage = ['conv', 'local_contrast_norm', 'max_pool']
+  stage = ['conv', 'local_contrast_norm', 'l2_pool']
   assert [kind for kind in kinds if kind in stage] == 2 * stage
 
 
@@ -136,9 +136,8 @@ def test_the_bias_that_keeps_relus_alive_is_one_tenth():
   dark = layers.activations(net, params, jnp.zeros(8))
   (units,) = [v for path, v in dark.items() if path.endswith('relu')]
   np.testing.assert_allclose(units, 0.1)
-  dead = layers.activations(
-    net, jax.tree.map(jnp.zeros_like, params), jnp.zeros(8)
-  )
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  dead = layers.activations(net, zeros, jnp.zeros(8))
   (units,) = [v for path, v in dead.items() if path.endswith('relu')]
   assert not units.any()
 
@@ -195,5 +194,5 @@ def test_the_tutorial_reaches_98_percent_of_mnist_in_5_epochs():
   )
   state, _ = fit(splits)
   test = jax.jit(evaluate)(state.params, splits.test)
-  # 97.8 to 98.2 over seeds; the tutorial prints 98.
-  assert test['accuracy'] > 0.975
+  # Seeds 1 to 3 reach 98.0, 98.0 and 97.9.
+  assert round(100 * test['accuracy'].item()) >= 98

@@ -163,7 +163,7 @@ def test_step_is_the_gradient_step_by_hand(decay):
   dw, db, total = 0 * w, 0 * b, 0.0
   for i in range(3):
     rows = np.arange(4) + 4 * i
-    batch = train.take(data.train, rows)
+    batch = batches.take(data.train, rows)
     total += np.mean((np.array(batch.x) @ w + b - np.array(batch.y)) ** 2)
     state = take_step(state, batch, jax.random.key(i))
     gw, gb = gradient(w, b, np.array(batch.x), np.array(batch.y))
@@ -246,16 +246,16 @@ def test_chunks_of_any_size_are_bitwise_the_same_and_compiled_once():
 # Batches and predictions.
 def test_images_become_floats_at_the_last_moment():
   x = np.array([[[0], [51]], [[102], [255]]], np.uint8)
-  one = train.as_float(Split(x, np.array([3, 4], np.int32)))
+  one = batches.as_float(Split(x, np.array([3, 4], np.int32)))
   np.testing.assert_allclose(one.x, [[[0], [0.2]], [[0.4], [1]]], rtol=1e-6)
   assert one.x.dtype == jnp.float32 and one.y.dtype == np.int32
   rows = split([[-300.0]], [[2.0]])
-  chex.assert_trees_all_equal(train.as_float(rows), rows)
+  chex.assert_trees_all_equal(batches.as_float(rows), rows)
 
 
 def test_take_gathers_rows():
   x = np.arange(10, dtype=np.uint8)[:, None]
-  found = train.take(
+  found = batches.take(
     Split(x, np.arange(10, dtype=np.int32)), jnp.array([7, 0, 7])
   )
   np.testing.assert_array_equal(found.y, [7, 0, 7])

@@ -155,7 +155,7 @@ def graph(
     are left out.
 
   References:
-    Lecture 1 (directed acyclic graphs of modules).
+    Lecture 2 (directed acyclic graphs of modules).
   """
   order = {part: i for i, part in enumerate(parts)}
 
@@ -358,7 +358,7 @@ def parallel(*branches: Layer, name: str = 'parallel') -> Layer:
     A Layer; its parts are named by place and kind.
 
   References:
-    Lecture 1 (directed acyclic graphs of modules); Szegedy et al., Going
+    Lecture 2 (directed acyclic graphs of modules); Szegedy et al., Going
     deeper with convolutions, 2015.
   """
   parts = numbered(branches)

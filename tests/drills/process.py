@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -48,11 +48,33 @@ class Running(NamedTuple):
   began: float
 
 
+_swapped: list[tuple[Any, str, Any]] = []
+
+
+def swap(owner: Any, name: str, value: Any) -> None:
+  """Replaces an attribute, for a patch."""
+  _swapped.append((owner, name, getattr(owner, name)))
+  setattr(owner, name, value)
+
+
+@contextlib.contextmanager
+def applied(*patches: Patch) -> Iterator[None]:
+  """Applies patches in this process, and takes them back."""
+  try:
+    for patch in patches:
+      patch()
+    yield
+  finally:
+    while _swapped:
+      setattr(*_swapped.pop())
+
+
 def quick() -> None:
-  """Saves after every chunk, chunks of a few steps, and draws nothing."""
+  """Chunks of a few steps, most time spent saving, and no pictures."""
   from dlcore import drive
 
-  drive.SAVE_SECONDS, drive.CHUNK_SECONDS = 0.0, 0.02
+  swap(drive, 'SAVE_SECONDS', 0.05)
+  swap(drive, 'CHUNK_SECONDS', 0.02)
   undrawn()
 
 
@@ -60,7 +82,7 @@ def undrawn() -> None:
   """Draws no pictures."""
   from dlcore import drive
 
-  drive.draw = lambda *arguments: None
+  swap(drive, 'draw', lambda *arguments: None)
 
 
 def start(argv: list[str], *patches: Patch, log: pathlib.Path) -> Running:
@@ -160,12 +182,12 @@ def steps(folder: pathlib.Path) -> list[int]:
   return sorted(int(path.name) for path in found)
 
 
-def states(step: pathlib.Path) -> Any:
+def states(step: pathlib.Path, *template: Any) -> Any:
   """Reads the arrays of one checkpoint, whatever they are."""
   import orbax.checkpoint as ocp
 
   with ocp.StandardCheckpointer() as checkpointer:
-    return checkpointer.restore(step.absolute() / 'states')
+    return checkpointer.restore(step.absolute() / 'states', *template)
 
 
 def fingerprint(folder: pathlib.Path) -> dict[str, str]:
