@@ -1,20 +1,23 @@
 """Checkpoints that know when they are damaged.
 
 A checkpoint is a folder `<workdir>/checkpoint/<position>`, position being the
-steps done by every run: the states as orbax writes them, `run.json` (what the
-host needs to go on) and `MANIFEST.json` (size and SHA-256 of every file). It is
-made under another name and renamed when whole, so that a kill leaves either
+steps done by every run: the states as orbax writes them, `arrays.json` (their
+types and shapes), `run.json` (what the host needs to go on) and `MANIFEST.json`
+(size and SHA-256 of every file). It is made under another name and renamed when whole, so that a kill leaves either
 all of it or none. What does not match its manifest is moved to `quarantine/`
 and the one before it is taken. The newest two are kept.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -24,6 +27,7 @@ from dlcore.config import CheckpointError, DiskError
 
 KEEP = 2
 MANIFEST = 'MANIFEST.json'
+ARRAYS = 'arrays.json'  # their types and shapes
 UNFINISHED = '.saving'
 
 
@@ -124,14 +128,11 @@ def save(
     free = shutil.disk_usage(folder).free
     if free < needed:
       raise OSError(errno.ENOSPC, 'no space left')
-    with ocp.StandardCheckpointer() as checkpointer:
+    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
       checkpointer.save(draft.absolute() / 'states', states)
     (draft / 'run.json').write_text(json.dumps(run), encoding='utf-8')
-    manifest = {
-      'position': position,
-      'leaves': leaves(states),
-      'files': listing(draft),
-    }
+    (draft / ARRAYS).write_text(json.dumps(leaves(states)), encoding='utf-8')
+    manifest = {'position': position, 'files': listing(draft)}
     (draft / MANIFEST).write_text(json.dumps(manifest), encoding='utf-8')
     sync(draft)
     shutil.rmtree(folder / str(position), ignore_errors=True)
@@ -155,6 +156,18 @@ def save(
     shutil.rmtree(folder / str(old), ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Keeps orbax from telling, with tracebacks, what is told in one line."""
+  logger = logging.getLogger('absl')
+  level = logger.level
+  logger.setLevel(logging.CRITICAL)
+  try:
+    yield
+  finally:
+    logger.setLevel(level)
+
+
 def existing(folder: pathlib.Path) -> pathlib.Path:
   """Climbs to the nearest folder that exists."""
   while not folder.exists():
@@ -173,9 +186,7 @@ def damage(folder: pathlib.Path) -> str | None:
   """
   try:
     manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
-    expected, found = manifest['files'], listing(folder)
-    if 'leaves' not in manifest:
-      return f'{MANIFEST} does not list its arrays'
+    expected, found = dict(manifest['files']), listing(folder)
     if manifest['position'] != int(folder.name):
       return 'its manifest is of another checkpoint'
   except (OSError, ValueError, KeyError, TypeError):
@@ -216,9 +227,9 @@ def restore(
       print(f'warning: {step}: {wrong}; moved to {aside}', file=sys.stderr)
       continue
     run = json.loads((step / 'run.json').read_text(encoding='utf-8'))
-    manifest = json.loads((step / MANIFEST).read_text(encoding='utf-8'))
     # Compared here, for orbax casts silently where a type differs.
-    saved, wanted = manifest['leaves'], leaves(template)
+    saved = json.loads((step / ARRAYS).read_text(encoding='utf-8'))
+    wanted = leaves(template)
     for name in sorted({*saved, *wanted}):
       if saved.get(name) != wanted.get(name):
         raise CheckpointError(

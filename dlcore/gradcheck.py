@@ -15,7 +15,6 @@ import numpy as np
 from dlcore import catalogue, layers, losses, models
 from dlcore.gradients import (
   BFLOAT16,
-  FLOAT32,
   FLOAT64,
   Cost,
   Gradients,
@@ -70,7 +69,7 @@ BY_HAND = {
   'last_layer': _last_layer,
 }
 # What computes in less than float64, whatever it is given.
-PRECISION = {'cast': BFLOAT16, 'batch_norm': FLOAT32}
+PRECISION = {'cast': BFLOAT16}
 
 
 def last_layer(params: Any, h: jax.Array, label: jax.Array) -> jax.Array:

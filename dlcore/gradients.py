@@ -43,7 +43,6 @@ class Precision(NamedTuple):
 
 # The step is that of lecture 1.
 FLOAT64 = Precision(1e-6, exact=1e-12, central=1e-6, one_sided=1e-3)
-FLOAT32 = Precision(5e-3, exact=1e-5, central=1e-3, one_sided=1e-2)
 BFLOAT16 = Precision(0.25, exact=0.05, central=0.1, one_sided=0.1)
 
 

@@ -33,7 +33,8 @@ def walker(*, trap=np.inf, unseen=False):
       # d/dw sqrt(v) at v = 0 is infinite, times 0 is NaN; the value is 0.
       v = jnp.maximum(trap - w, 0)
       value = value + 0 * jnp.sqrt(v)
-    return value, {'weight': w, 'noise': jax.random.uniform(key)}
+    noise = jax.random.uniform(key)
+    return value, {'weight': w, 'noise': noise, 'square': noise**2}
 
   def evaluate(params, split):
     return {'loss': (params['w'] - split.y[0, 0]) ** 2, 'w': params['w']}
@@ -119,8 +120,11 @@ def test_noise_differs_between_steps_epochs_and_seeds():
       lambda seed: train.fit(walker(), walker_data(0), seed, epochs=3)[1]
     )
   )
-  noise = fit(jnp.arange(4))['train/noise']
+  curves = fit(jnp.arange(4))
+  noise, square = curves['train/noise'], curves['train/square']
   assert len(np.unique(noise)) == 12
+  # The two steps of an epoch draw two numbers: their variance is not 0.
+  assert (square - noise**2 > 1e-6).all()
 
 
 # Step, against NumPy.

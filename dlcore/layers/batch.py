@@ -62,7 +62,7 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     x: f[..., C], one example of the mapped axis 'batch'.
 
   Returns:
-    Mean and variance (of the batch, divided by n), f32[C].
+    Mean and variance (of the batch, divided by n), f32[C] or wider.
 
   Raises:
     ValueError: if there is no axis 'batch'.
@@ -70,7 +70,7 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
   References:
     Ioffe, Szegedy, Batch normalization, 2015, algorithm 1.
   """
-  x = x.astype(jnp.float32)
+  x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
   space = tuple(range(x.ndim - 1))
 
   def average(a):

@@ -34,9 +34,8 @@ def _contrastive(z, labels, kind, margin):
 
 def _pairs(function: Callable[..., Masked]) -> Loss:
   def loss(z, labels, kind, margin):
-    unit = distances.unit(z)
     return function(
-      unit @ unit.T,
+      z @ z.T,
       mining.positive_pairs(labels),
       mining.negative_pairs(labels),
     )

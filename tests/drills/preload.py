@@ -3,10 +3,6 @@
 import importlib
 import pkgutil
 
-import matplotlib.pyplot
-import orbax.checkpoint
-import PIL.Image
-import scipy.stats
 import sklearn.datasets  # noqa: F401
 
 import dlcore

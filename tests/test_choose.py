@@ -1,0 +1,216 @@
+"""What --network, --kind and --loss name is what one gets."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dlcore import batches, config, data, layers, losses, mining, models, train
+from dlcore.config import Training, UsageError
+
+rng = np.random.default_rng(0)
+LABELS = np.array([0, 0, 0, 1, 1, 2], np.int32)
+IMAGES = SimpleNamespace(shape=(8, 8, 1), name='digits')
+TABLE = SimpleNamespace(shape=(4,), name='iris')
+
+
+def points(n=6, d=4):
+  z = rng.standard_normal((n, d)).astype(np.float32)
+  return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def chosen(network, dtype='float32', **more):
+  training = dataclasses.replace(Training(), dtype=dtype)
+  return SimpleNamespace(
+    network=network, dropout=0.0, training=training, **more
+  )
+
+
+def test_the_flags_name_what_there_is():
+  assert set(config.NETWORKS) == {'auto', *models.NETWORKS}
+  assert set(config.EMBEDDING_LOSSES) == set(losses.EMBEDDING)
+
+
+def by_loops(z, loss, kind, margin):
+  """Every triplet or pair in a loop; the definition, in float64."""
+  d = np.linalg.norm(z[:, None].astype(np.float64) - z[None], axis=-1)
+  found, n = [], len(z)
+  for a in range(n):
+    others = [j for j in range(n) if j != a]
+    if loss == 'contrastive':
+      for j in others:
+        near = LABELS[a] == LABELS[j]
+        found.append(d[a, j] ** 2 if near else max(0, margin - d[a, j]) ** 2)
+      continue
+    positives = [j for j in others if LABELS[j] == LABELS[a]]
+    negatives = [j for j in others if LABELS[j] != LABELS[a]]
+    if kind == 'all':
+      pairs = [(p, q) for p in positives for q in negatives]
+    elif kind == 'hard':
+      pairs = (
+        [
+          (
+            max(positives, key=lambda j: d[a, j]),
+            min(negatives, key=lambda j: d[a, j]),
+          )
+        ]
+        if positives
+        else []
+      )
+    else:
+      pairs = []
+      for p in positives:
+        beyond = [q for q in negatives if d[a, q] > d[a, p]]
+        far = max(negatives, key=lambda j: d[a, j])
+        pairs.append((p, min(beyond, key=lambda j: d[a, j]) if beyond else far))
+    for p, q in pairs:
+      gap = d[a, p] - d[a, q]
+      soft = np.log1p(np.exp(gap))
+      found.append(soft if loss == 'triplet_soft' else max(0, gap + margin))
+  return np.mean(found)
+
+
+@pytest.mark.parametrize(
+  ('loss', 'kind'),
+  [
+    ('triplet', 'all'),
+    ('triplet', 'hard'),
+    ('triplet', 'semihard'),
+    ('triplet_soft', 'all'),
+    ('contrastive', 'all'),
+  ],
+)
+def test_the_chosen_loss_is_its_definition(loss, kind):
+  z = points()
+  found = losses.embedding_loss(z, LABELS, loss=loss, mining=kind, margin=0.4)
+  scale = 0.5 if loss == 'contrastive' else 1  # Hadsell's 1/2
+  expected = scale * by_loops(z, loss, kind, 0.4)
+  np.testing.assert_allclose(losses.masked_mean(*found), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize('loss', config.EMBEDDING_LOSSES)
+def test_every_chosen_loss_falls_and_is_finite(loss):
+  def mean(z):
+    unit = z / jnp.sqrt(jnp.sum(z**2, -1, keepdims=True) + 1e-12)
+    return losses.masked_mean(
+      *losses.embedding_loss(
+        unit, jnp.asarray(LABELS), loss=loss, mining='all', margin=0.5
+      )
+    )
+
+  z = jnp.asarray(points())
+  step = jax.jit(lambda z: z - 0.1 * jax.grad(mean)(z))
+  after = z
+  for _ in range(20):
+    after = step(after)
+  assert mean(after) < mean(z)
+  chex.assert_tree_all_finite(jax.grad(mean)(jnp.ones((6, 4))))
+
+
+@pytest.mark.parametrize('name', ['linear', 'mlp', 'convnet'])
+def test_a_chosen_network_has_the_outputs(name):
+  network = models.choose(chosen(name), IMAGES, 7)
+  params, shape = network.init(jax.random.key(0), IMAGES.shape)
+  assert shape == (7,)
+  assert network.apply(params, jnp.ones(IMAGES.shape)).shape == (7,)
+
+
+def test_auto_is_a_convnet_for_images_and_an_mlp_for_tables():
+  names = [
+    models.choose(chosen('auto'), spec, 3).name for spec in (IMAGES, TABLE)
+  ]
+  assert names == ['convnet', 'mlp']
+
+
+@pytest.mark.parametrize(
+  ('name', 'spec'), [('convnet', TABLE), ('vgg16', IMAGES), ('alexnet', IMAGES)]
+)
+def test_a_network_that_does_not_fit_is_refused(name, spec):
+  with pytest.raises(UsageError, match=f'--network={name}: does not fit'):
+    models.choose(chosen(name), spec, 3)
+
+
+def test_bfloat16_computes_in_it_and_keeps_float32_parameters():
+  x = jax.random.uniform(jax.random.key(1), IMAGES.shape)
+  plain, cast = (
+    models.choose(chosen('mlp', dtype), IMAGES, 5)
+    for dtype in ('float32', 'bfloat16')
+  )
+  params, _ = plain.init(jax.random.key(0), IMAGES.shape)
+  same, _ = cast.init(jax.random.key(0), IMAGES.shape)
+  chex.assert_trees_all_equal(params, same)
+  y, z = plain.apply(params, x), cast.apply(params, x)
+  assert z.dtype == jnp.float32
+  np.testing.assert_allclose(y, z, atol=0.1)
+  assert (y != z).any()
+  assert 'bf16' in str(jax.make_jaxpr(cast.apply)(params, x))
+
+
+@pytest.mark.parametrize('kind', config.AUTOENCODERS)
+def test_a_chosen_autoencoder_goes_through_its_code(kind):
+  net = models.choose_autoencoder(chosen('', kind=kind, code=3), IMAGES)
+  params, shape = net.whole.init(jax.random.key(0), IMAGES.shape)
+  assert shape == IMAGES.shape
+  x = jax.random.uniform(jax.random.key(1), IMAGES.shape)
+  found, divergence = models.reconstruct(net, params, x)
+  np.testing.assert_allclose(found, net.whole.apply(params, x), rtol=1e-6)
+  again, _ = models.reconstruct(net, params, x, jax.random.key(2))
+  variational = kind == 'variational'
+  assert bool((found != again).any()) == variational
+  assert (divergence > 0) == variational
+
+
+def test_an_autoencoder_of_a_table_is_refused():
+  with pytest.raises(UsageError, match='needs images'):
+    models.choose_autoencoder(chosen('', kind='dense', code=3), TABLE)
+
+
+def test_batch_norm_is_calibrated_before_it_is_evaluated():
+  """A network with batch norm trains, and its best params hold statistics."""
+  model = layers.serial(
+    layers.flatten(),
+    layers.dense(16),
+    layers.batch_norm(),
+    layers.relu(),
+    layers.dense(2),
+  )
+  x = rng.integers(0, 256, (96, 2, 2, 1), np.uint8)
+  y = (x.mean((1, 2, 3)) > 127).astype(np.int32)
+  splits = train.Splits(*(data.Split(x[i::3], y[i::3]) for i in range(3)))
+  example = lambda scores, y: {'loss': losses.cross_entropy(scores, y)}
+  loss, evaluate = train.supervised(model, example)
+  exp = train.Experiment(
+    model, loss, evaluate, optax.adam(0.02), batches.shuffled(16)
+  )
+  run = jax.jit(lambda data: train.fit(exp, data, jnp.int32(0), epochs=15))
+  state, curves = run(jax.tree.map(jnp.asarray, splits))
+  assert curves['validation/loss'][-1] < 0.8 * curves['validation/loss'][0]
+  statistics = state.best_params['2_batch_norm']
+  inputs = jax.vmap(
+    lambda x: layers.activations(model, state.best_params, x)['1_dense']
+  )(x[0::3] / np.float32(255))
+  np.testing.assert_allclose(statistics['mean'], inputs.mean(0), atol=1e-4)
+  np.testing.assert_allclose(statistics['variance'], inputs.var(0), rtol=1e-3)
+
+
+def test_hard_examples_are_all_that_is_learned_from():
+  model = layers.serial(layers.dense(3))
+  example = lambda scores, y: {'loss': losses.cross_entropy(scores, y)}
+  params, _ = model.init(jax.random.key(0), (4,))
+  batch = data.Split(jnp.asarray(points(8)), jnp.arange(8, dtype=jnp.int32) % 3)
+  one = lambda x, y: losses.cross_entropy(model.apply(params, x), y)
+  each = np.asarray(jax.vmap(one)(*batch))
+  loss, _ = train.supervised(model, example, hardest=3)
+  value, found = loss(params, batch, jax.random.key(1))
+  np.testing.assert_allclose(value, np.sort(each)[-3:].mean(), rtol=1e-6)
+  np.testing.assert_allclose(found['loss'], each.mean(), rtol=1e-6)
+
+
+def test_an_unknown_mining_is_refused():
+  with pytest.raises(ValueError, match="got 'easy'"):
+    mining.triplets(jnp.zeros((6, 6)), jnp.asarray(LABELS), mining='easy')
