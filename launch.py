@@ -35,7 +35,7 @@ def run(settings: flags.Settings) -> None:
   if settings.run.mode == 'evaluate':
     states = drive.restore(programs, runs, splits, folder)
     tests = drive.evaluate(programs, runs, states, splits.test)
-    print(results.evaluated(folder, settings, tests))
+    results.evaluated(folder, settings, tests)
     return
   with workdir.locked(folder):
     workdir.start(settings, folder, device=device, how=how)

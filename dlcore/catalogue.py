@@ -102,7 +102,7 @@ LAYERS = [
   Case('noisy_relu', layers.noisy_relu(), IMAGE, random=True),
   Case(
     'gaussian_noise',
-    layers.gaussian_noise(np.float32(0.1)),  # not a plain number
+    layers.gaussian_noise(0.1),
     IMAGE,
     random=True,
   ),

@@ -3,9 +3,10 @@
 A checkpoint is a folder `<workdir>/checkpoint/<position>`, position being the
 steps done by every run: the states as orbax writes them, `arrays.json` (their
 types and shapes), `run.json` (what the host needs to go on) and `MANIFEST.json`
-(size and SHA-256 of every file). It is made under another name and renamed when whole, so that a kill leaves either
-all of it or none. What does not match its manifest is moved to `quarantine/`
-and the one before it is taken. The newest two are kept.
+(size and SHA-256 of every file). It is made under another name and renamed when
+whole, so that a kill leaves either all of it or none. What does not match its
+manifest is moved to `quarantine/` and the one before it is taken. The newest
+two are kept.
 """
 
 import contextlib
@@ -63,7 +64,7 @@ def listing(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
   }
 
 
-def leaves(states: Any) -> dict[str, str]:
+def _leaves(states: Any) -> dict[str, str]:
   """Names the arrays of a pytree with their types and shapes."""
   return {
     jax.tree_util.keystr(path): f'{leaf.dtype}{list(leaf.shape)}'
@@ -71,7 +72,26 @@ def leaves(states: Any) -> dict[str, str]:
   }
 
 
-def sync(folder: pathlib.Path) -> None:
+def reserve(path: pathlib.Path, size: int) -> None:
+  """Makes sure that there is room, before orbax runs out of it halfway.
+
+  Args:
+    path: of a file that is made and removed again.
+    size: bytes wanted.
+
+  Raises:
+    OSError: where there is not so much, on the disk or in the user's quota.
+  """
+  if shutil.disk_usage(path.parent).free < size:
+    raise OSError(errno.ENOSPC, 'no space left')
+  # A quota shows only when room is taken. macOS has no such call.
+  if hasattr(os, 'posix_fallocate'):
+    with path.open('wb') as file:
+      os.posix_fallocate(file.fileno(), 0, size)
+    path.unlink()
+
+
+def _sync(folder: pathlib.Path) -> None:
   """Hands every file and folder below to the disk."""
   for path in [*folder.rglob('*'), folder]:
     handle = os.open(path, os.O_RDONLY)
@@ -125,16 +145,15 @@ def save(
   try:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(draft, ignore_errors=True)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-      raise OSError(errno.ENOSPC, 'no space left')
+    draft.mkdir()
+    reserve(draft / 'room', needed)
     with _quiet(), ocp.StandardCheckpointer() as checkpointer:
       checkpointer.save(draft.absolute() / 'states', states)
     (draft / 'run.json').write_text(json.dumps(run), encoding='utf-8')
-    (draft / ARRAYS).write_text(json.dumps(leaves(states)), encoding='utf-8')
+    (draft / ARRAYS).write_text(json.dumps(_leaves(states)), encoding='utf-8')
     manifest = {'position': position, 'files': listing(draft)}
     (draft / MANIFEST).write_text(json.dumps(manifest), encoding='utf-8')
-    sync(draft)
+    _sync(draft)
     shutil.rmtree(folder / str(position), ignore_errors=True)
     draft.rename(folder / str(position))
     sync_folder = os.open(folder, os.O_RDONLY)
@@ -146,7 +165,7 @@ def save(
     if isinstance(error, ValueError) and not full:
       raise
     shutil.rmtree(draft, ignore_errors=True)
-    free = shutil.disk_usage(existing(folder)).free
+    free = shutil.disk_usage(_existing(folder)).free
     raise DiskError(
       f'{folder}: cannot save, {needed:,} bytes needed and {free:,} free '
       f'({getattr(error, "strerror", None) or "disk full"}); make room, then '
@@ -168,7 +187,7 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(level)
 
 
-def existing(folder: pathlib.Path) -> pathlib.Path:
+def _existing(folder: pathlib.Path) -> pathlib.Path:
   """Climbs to the nearest folder that exists."""
   while not folder.exists():
     folder = folder.parent
@@ -221,7 +240,7 @@ def restore(
     step = folder / str(position)
     wrong = damage(step)
     if wrong is not None:
-      aside = folder / 'quarantine' / f'{position}-{len(quarantined(folder))}'
+      aside = folder / 'quarantine' / f'{position}-{len(_quarantined(folder))}'
       aside.parent.mkdir(exist_ok=True)
       step.rename(aside)
       print(f'warning: {step}: {wrong}; moved to {aside}', file=sys.stderr)
@@ -229,7 +248,7 @@ def restore(
     run = json.loads((step / 'run.json').read_text(encoding='utf-8'))
     # Compared here, for orbax casts silently where a type differs.
     saved = json.loads((step / ARRAYS).read_text(encoding='utf-8'))
-    wanted = leaves(template)
+    wanted = _leaves(template)
     for name in sorted({*saved, *wanted}):
       if saved.get(name) != wanted.get(name):
         raise CheckpointError(
@@ -239,7 +258,7 @@ def restore(
     with ocp.StandardCheckpointer() as checkpointer:
       states = checkpointer.restore(step.absolute() / 'states', template)
     return position, states, run
-  if quarantined(folder):
+  if _quarantined(folder):
     raise CheckpointError(
       f'{folder}: every checkpoint is damaged (see quarantine/); --restart '
       'starts over'
@@ -247,6 +266,6 @@ def restore(
   return None
 
 
-def quarantined(folder: pathlib.Path) -> list[pathlib.Path]:
+def _quarantined(folder: pathlib.Path) -> list[pathlib.Path]:
   """Lists the checkpoints that were found damaged."""
   return sorted((folder / 'quarantine').glob('*'))

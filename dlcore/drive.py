@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -107,7 +107,9 @@ def rows(
   ]
 
 
-def compiled(function: Any, *arguments: Any, donate: tuple[int, ...] = ()):
+def compiled(
+  function: Any, *arguments: Any, donate: tuple[int, ...] = ()
+) -> tuple[Callable[..., Any], float]:
   """Compiles a program ahead of time, so that time and traces can be counted.
 
   Args:

@@ -72,8 +72,8 @@ def penalty_gradient(
 ) -> optax.GradientTransformation:
   """Adds the gradient of l2 * sum w^2 + l1 * sum |w| over the weights.
 
-  The same update as adding `losses.l2` and `losses.l1` to the loss; the loss
-  that is logged stays the data's.
+  The same update as adding `losses.l2` and `losses.l1` to the loss (for w = 0,
+  where |w| has no gradient, 0); the loss that is logged stays the data's.
 
   Args:
     l2: factor of the squared weights.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlcore import sweep
+from dlcore.config import CheckpointError
 from dlcore.flags import Settings
 from dlcore.workdir import clean, load_json
 
@@ -252,16 +253,16 @@ def evaluated(
   folder: pathlib.Path,
   settings: Settings,
   tests: dict[str, np.ndarray],
-) -> str:
-  """Sets test metrics computed anew against those of `summary.json`.
+) -> None:
+  """Prints test metrics computed anew, and compares with `summary.json`.
 
   Args:
     folder: of the run.
     settings: the parsed command line.
     tests: {name: [R]}, computed from the checkpoint.
 
-  Returns:
-    Text: every metric of every run, and whether all are the same numbers.
+  Raises:
+    CheckpointError: if they are not exactly the same numbers.
   """
   summary = load_json(folder / 'summary.json', 'runs')
   before = [run['test'] for run in summary['runs']] if summary else None
@@ -272,10 +273,13 @@ def evaluated(
     name = ' '.join(f'{k}={v:g}' for k, v in label.items())
     found = '  '.join(f'{k} {v}' for k, v in metrics.items())
     lines.append(f'{name}  {found}')
+  print('\n'.join(lines))
   if before is None:
-    verdict = 'no summary.json to compare with: the run is not finished'
+    print('no summary.json to compare with: the run is not finished')
   elif now == before:
-    verdict = 'exactly the numbers of summary.json'
+    print('exactly the numbers of summary.json')
   else:
-    verdict = 'NOT the numbers of summary.json: other code, versions or device'
-  return '\n'.join([*lines, verdict])
+    raise CheckpointError(
+      f'{folder}: these are NOT the numbers of summary.json; the code, the '
+      'versions or the device have changed'
+    )

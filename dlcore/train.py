@@ -41,8 +41,8 @@ class Experiment(NamedTuple):
     model: the network.
     loss: (params, batch, key) -> (f32[], metrics); batch is a `Split` with
       images as f32 in [0, 1].
-    evaluate: (params, split) -> metrics, the exact ones of a whole split; use
-      `over_examples` in it. Must have 'loss'.
+    evaluate: (params, split) -> metrics, the exact ones of a whole split, as
+      `predict` makes them possible.
     optimizer: an optax transformation.
     batches: (key, split) -> i32[steps, batch], the indices of an epoch.
     score: metrics -> f32[]; the parameters with the largest score on the

@@ -128,7 +128,7 @@ def start(
     'device': device,
     'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     'python': platform.python_version(),
-    'versions': {package: version(package) for package in PACKAGES},
+    'versions': {package: _version(package) for package in PACKAGES},
     **revision(),
   }
   if settings.run.restart:
@@ -352,7 +352,7 @@ def flag_lines(settings: Settings) -> list[str]:
   return lines
 
 
-def version(package: str) -> str | None:
+def _version(package: str) -> str | None:
   """Finds an installed version, None where the package is not installed."""
   try:
     return importlib.metadata.version(package)

@@ -23,9 +23,7 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 # Small and quick on purpose; the experiments' own files hold the real values.
 COMMANDS = {
-  'classification': (
-    '--network=linear --seeds=2 --learning_rate=0.001,0.003'
-  ),
+  'classification': ('--network=linear --seeds=2 --learning_rate=0.001,0.003'),
   'regression': '--dataset=line --learning_rate=0.1 --batch_size=16',
   'autoencoder': '--code=4 --noise=0.1 --learning_rate=0.003',
   'triplet': '--network=linear --p=5 --k=4 --embedding=8',

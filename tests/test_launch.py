@@ -261,7 +261,8 @@ def test_evaluate_notices_other_numbers(finished, command, tmp_path):
   summary['runs'][0]['test']['loss'] *= 1 + 1e-9
   (folder / 'summary.json').write_text(json.dumps(summary))
   answer = command('--mode=evaluate', f'--workdir={folder}')
-  assert 'NOT the numbers of summary.json' in answer.out
+  assert answer.status == 4
+  assert 'NOT the numbers of summary.json' in answer.err
   (folder / 'summary.json').unlink()
   answer = command('--mode=evaluate', f'--workdir={folder}')
   assert answer.status == 0 and 'not finished' in answer.out
