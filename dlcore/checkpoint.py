@@ -165,7 +165,7 @@ def save(
     if isinstance(error, ValueError) and not full:
       raise
     shutil.rmtree(draft, ignore_errors=True)
-    free = shutil.disk_usage(_existing(folder)).free
+    free = shutil.disk_usage(existing(folder)).free
     raise DiskError(
       f'{folder}: cannot save, {needed:,} bytes needed and {free:,} free '
       f'({getattr(error, "strerror", None) or "disk full"}); make room, then '
@@ -187,8 +187,15 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(level)
 
 
-def _existing(folder: pathlib.Path) -> pathlib.Path:
-  """Climbs to the nearest folder that exists."""
+def existing(folder: pathlib.Path) -> pathlib.Path:
+  """Climbs to the nearest folder that exists.
+
+  Args:
+    folder: any path.
+
+  Returns:
+    It, or the nearest of its parents that is there.
+  """
   while not folder.exists():
     folder = folder.parent
   return folder
@@ -240,7 +247,7 @@ def restore(
     step = folder / str(position)
     wrong = damage(step)
     if wrong is not None:
-      aside = folder / 'quarantine' / f'{position}-{len(_quarantined(folder))}'
+      aside = folder / 'quarantine' / f'{position}-{len(quarantined(folder))}'
       aside.parent.mkdir(exist_ok=True)
       step.rename(aside)
       print(f'warning: {step}: {wrong}; moved to {aside}', file=sys.stderr)
@@ -258,7 +265,7 @@ def restore(
     with ocp.StandardCheckpointer() as checkpointer:
       states = checkpointer.restore(step.absolute() / 'states', template)
     return position, states, run
-  if _quarantined(folder):
+  if quarantined(folder):
     raise CheckpointError(
       f'{folder}: every checkpoint is damaged (see quarantine/); --restart '
       'starts over'
@@ -266,6 +273,13 @@ def restore(
   return None
 
 
-def _quarantined(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Lists the checkpoints that were found damaged."""
+def quarantined(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Lists the checkpoints that were found damaged.
+
+  Args:
+    folder: `<workdir>/checkpoint`.
+
+  Returns:
+    Where they were moved to, sorted.
+  """
   return sorted((folder / 'quarantine').glob('*'))
