@@ -91,8 +91,12 @@ def reserve(path: pathlib.Path, size: int) -> None:
     path.unlink()
 
 
-def _sync(folder: pathlib.Path) -> None:
-  """Hands every file and folder below to the disk."""
+def sync(folder: pathlib.Path) -> None:
+  """Hands every file and folder below to the disk.
+
+  Args:
+    folder: where to begin.
+  """
   for path in [*folder.rglob('*'), folder]:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -153,7 +157,7 @@ def save(
     (draft / ARRAYS).write_text(json.dumps(_leaves(states)), encoding='utf-8')
     manifest = {'position': position, 'files': listing(draft)}
     (draft / MANIFEST).write_text(json.dumps(manifest), encoding='utf-8')
-    _sync(draft)
+    sync(draft)
     shutil.rmtree(folder / str(position), ignore_errors=True)
     draft.rename(folder / str(position))
     sync_folder = os.open(folder, os.O_RDONLY)

@@ -54,8 +54,8 @@ def poisoned(where: str, step: int, seed: int) -> None:
     if where == 'batch':
       batch = batch._replace(x=bad(batch.x, jnp.nan))
     optimizer = exp.optimizer._replace(update=update)
-    exp = exp._replace(loss=loss, optimizer=optimizer)
-    return whole(exp, state, batch, key)
+    worse = exp._replace(loss=loss, optimizer=optimizer)
+    return whole(worse, state, batch, key)
 
   swap(train, 'part_of_epoch', part_of_epoch)
   swap(train, 'step', poisoned_step)
