@@ -3,6 +3,8 @@
 flags -> experiment -> data -> sweep(fit) -> results, one call each.
 """
 
+import io
+import os
 import sys
 
 from dlcore import config, flags
@@ -88,7 +90,8 @@ def main(argv: list[str]) -> int:
 
   Returns:
     Exit status: 0 done, 2 wrong usage, 3 wrong data, 4 no good checkpoint, 5
-    diverged, 6 folder in use, 7 disk, 130 SIGINT, 138 SIGUSR1, 143 SIGTERM.
+    diverged, 6 folder in use, 7 disk, 130 SIGINT, 138 SIGUSR1, 141 closed
+    output, 143 SIGTERM.
   """
   try:
     settings = flags.parse(argv)
@@ -103,6 +106,10 @@ def main(argv: list[str]) -> int:
   except KeyboardInterrupt:
     print('launch.py: SIGINT: ended; what was saved stays', file=sys.stderr)
     return 130
+  except BrokenPipeError:
+    # Who read what is printed has gone, as `| head` does.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
   except (MemoryError, RuntimeError) as error:
     said = f'{type(error).__name__} {error}'.lower()
     if not any(sign in said for sign in NO_MEMORY):
@@ -117,4 +124,6 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='replace')  # '±' is not in every encoding
   sys.exit(main(sys.argv))

@@ -196,7 +196,7 @@ def _expand(argv: list[str]) -> list[str]:
   """Puts the lines of flag files where --flagfile names them."""
   try:
     return flags.FlagValues().read_flags_from_files(argv, force_gnu=True)
-  except (flags.Error, OSError, UnicodeDecodeError) as error:
+  except (flags.Error, OSError, ValueError) as error:
     why = ' '.join(str(error).split()).removeprefix('ERROR:: ')
     raise UsageError(f'--flagfile: {why}') from None
 
@@ -281,12 +281,16 @@ def settle(
   _define(config, values)
   if _wants_help(arguments):
     raise Help(_explain(text, config))
+  for argument in arguments:
+    # absl compares an unknown name with every flag, letter by letter.
+    if argument.startswith('-') and len(argument.partition('=')[0]) > 99:
+      raise UsageError(f"'{short(argument)}' is not a flag; see --help")
   try:
     rest = values(['launch.py', *arguments])[1:]
   except flags.UnrecognizedFlagError as error:
     raise _unknown_flag(name, error.flagname, list(values)) from None
   except flags.Error as error:
-    raise UsageError(' '.join(str(error).split())) from None
+    raise UsageError(' '.join(str(error).split())[:160]) from None
   if rest:
     raise UsageError(
       f"'{short(rest[0])}' is not a flag: flags are --name=value"

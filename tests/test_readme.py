@@ -1,5 +1,6 @@
 """The README keeps its word: its table, its commands and its example."""
 
+import ast
 import json
 import pathlib
 import re
@@ -10,7 +11,7 @@ import sys
 
 import pytest
 
-from dlcore import flags, reference
+from dlcore import flags, reference, results
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -89,3 +90,23 @@ def test_reference_runs_wrote_what_they_claim():
     best = json.loads((folder / 'summary.json').read_text())['settings'][0]
     assert best['n'] == 8, name
     assert set(row.metrics) <= set(best['test']), name
+
+
+@pytest.mark.parametrize(
+  ('name', 'row'),
+  [
+    ('triplet', 'triplet'),
+    ('classification', 'classification'),
+    ('autoencoder', 'autoencoder'),
+    ('regression', 'regression-surface'),
+  ],
+)
+def test_docstrings_state_command_cost_and_result(name, row):
+  source = (ROOT / 'experiments' / f'{name}.py').read_text()
+  said = ast.get_docstring(ast.parse(source))
+  assert f'python launch.py {reference.ROWS[row].flags}' in said
+  path = reference.REFERENCE / row / 'summary.json'
+  best = json.loads(path.read_text())['settings'][0]['test']
+  metric = reference.ROWS[row].metrics[0]
+  assert f'{metric} {results.number(best[metric])}' in said
+  assert re.search(r'\d+ s\b', said)

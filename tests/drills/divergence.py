@@ -1,5 +1,6 @@
 """NaN at a known step: told exactly, frozen there, and nobody else touched."""
 
+import functools
 import json
 import pathlib
 import random
@@ -125,33 +126,33 @@ def drill(trials: int, folder: pathlib.Path, *patches: Patch) -> Outcome:
     if wrong:
       failures.append(f'{what}: {wrong}')
 
-  never = partial(poisoned, 'loss', NEVER, 0)
+  # The same program, poison and all, that is never poisoned.
+  @functools.cache
+  def clean(flags: str, where: str) -> Any:
+    never = partial(poisoned, where, NEVER, 0)
+    name = f'clean-{len(list(folder.iterdir()))}'
+    return train_once(flags, folder / name, never)[2]
+
   one_epoch = LONE.replace('--epochs=3', '--epochs=1')
-  answer, _, after = train_once(one_epoch, folder / 'one-epoch', never)
-  if after is None:
-    return Outcome('nan', 1, [f'a clean run ends {answer}'], {})
-  epoch = int(after['step'][0])
-  sound: dict[str, Any] = {}
+  epoch = int(clean(one_epoch, WHERE[0])['step'][0])
   for trial in range(trials):
     where, place = WHERE[trial % len(WHERE)], folder / f'trial-{trial}'
     at_epoch = trial % 2 == 0
     step = epoch if at_epoch else rng.randrange(3 * epoch)
     if trial % 3 != 2:
-      clean = after if at_epoch else None
-      note(f'lone: {where} {step}', lone(where, step, place, clean, *patches))
+      after = clean(one_epoch, where) if at_epoch else None
+      note(f'lone: {where} {step}', lone(where, step, place, after, *patches))
       continue
     how = ('map', 'vmap')[trial // 3 % 2]
     flags = f'{SWEEP} --sweep={how}'
-    if how not in sound:
-      neither = partial(poisoned, 'loss', NEVER, 1)
-      sound[how] = train_once(flags, folder / how, neither)[2]
+    sound = clean(flags, where)
     poison = partial(poisoned, where, step, 1)
     answer, summary, found = train_once(flags, place, poison, *patches)
     wrong = f'status {answer.status} {answer.err[-300:]}'
     if found is not None:
       at = [run['diverged_at_step'] for run in summary['runs']]
       wrong = '' if at == [None, step, None] else f'diverged at {at}'
-      same = [row(found, r) == row(sound[how], r) for r in range(3)]
+      same = [row(found, r) == row(sound, r) for r in range(3)]
       if same != [True, False, True]:
         wrong = wrong or f'same as without: {same}'
     note(f'sweep: {where} {step} {how}', wrong)
