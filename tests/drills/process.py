@@ -195,7 +195,6 @@ def fingerprint(folder: pathlib.Path) -> dict[str, str]:
   newest = steps(folder)[-1]
   metrics = (folder / 'metrics.jsonl').read_bytes()
   return {
-    'position': str(newest),
     'metrics.jsonl': hashlib.sha256(metrics).hexdigest(),
     **hashes(states(folder / 'checkpoint' / str(newest))),
   }
