@@ -45,8 +45,8 @@ def run(settings: flags.Settings) -> None:
     if summary is not None:
       print(f'{folder} is finished; --restart starts over')
     else:
-      network = experiment.model
-      print(report.plan(settings, dataset.spec, network, device, how))
+      model, steps = experiment.model, programs.steps
+      print(report.plan(settings, dataset.spec, model, device, how, steps))
       states, timing = drive.fit(
         programs,
         runs,

@@ -93,7 +93,7 @@ class Training:
   optimizer: str = flag('adam', 'update rule', choices=OPTIMIZERS)
   learning_rate: float = flag(1e-3, 'size of a step', low=0)
   momentum: float = flag(
-    0.9, 'decay of past gradients (momentum, nesterov)', low=0, high=1
+    0.9, 'decay of past gradients, for momentum and nesterov', low=0, high=1
   )
   schedule: str = flag(
     'constant', 'how the learning rate falls over the run', choices=SCHEDULES

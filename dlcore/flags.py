@@ -107,6 +107,10 @@ class Parser(flags.ArgumentParser):
         'an int shapes the compiled program, so only floats can be swept: give '
         'one value',
       )
+    if not all(part.strip() for part in parts):
+      raise self.wrong(
+        argument, 'a value is empty; write a list as 0.01,0.03, without spaces'
+      )
     values = tuple(self.number(part.strip()) for part in parts)
     if len(set(values)) < len(values):
       raise self.wrong(argument, 'a value is listed twice')
@@ -140,7 +144,8 @@ class Parser(flags.ArgumentParser):
       raise self.wrong(text, 'not a finite number')
     most = LARGEST_INT if self.kind is int else LARGEST_FLOAT
     if abs(value) > most and not infinite:
-      raise self.wrong(text, f'must be between -{most} and {most}')
+      least = -most if low is None else low
+      raise self.wrong(text, f'must be between {least:g} and {most:g}')
     if (low is not None and value < low) or (high is not None and value > high):
       if high is None or math.isinf(high):
         allowed = f'at least {low:g}'
@@ -234,12 +239,21 @@ def parse(argv: list[str]) -> Settings:
   """
   arguments = _expand(argv[1:])
   mode = _given(arguments, 'mode')
+  if mode is not None:
+    (field,) = (f for f in configs.fields(configs.Run()) if f.name == 'mode')
+    Parser(field).parse(mode)
   if mode in configs.TOOLS:
     text = f'{mode}: looks at the code alone, without data'
     return settle(mode, None, configs.TOOLS[mode](), text, arguments)
   if mode == 'evaluate' and not _wants_help(arguments):
     # A trained run knows its flags; those given here as well override them.
-    arguments = _trained(_given(arguments, 'workdir')) + arguments
+    known = _trained(_given(arguments, 'workdir'))
+    theirs, asked = (_given(a, 'experiment') for a in (known, arguments))
+    if asked not in (None, theirs):
+      raise UsageError(
+        f'--experiment={short(asked)}: the folder holds a run of {theirs}'
+      )
+    arguments = known + arguments
   name = _given(arguments, 'experiment')
   if name is None:
     if _wants_help(arguments):
@@ -290,7 +304,10 @@ def settle(
   except flags.UnrecognizedFlagError as error:
     raise _unknown_flag(name, error.flagname, list(values)) from None
   except flags.Error as error:
-    raise UsageError(' '.join(str(error).split())[:160]) from None
+    why = ' '.join(str(error).split())[:160]
+    if 'Non-boolean' in why:
+      why = why.split(':')[0].removeprefix('flag ') + ': give true or false'
+    raise UsageError(why) from None
   if rest:
     raise UsageError(
       f"'{short(rest[0])}' is not a flag: flags are --name=value"

@@ -1,5 +1,6 @@
 """Looking inside a trained network: arrays in, arrays out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ from scipy import stats
 
 from dlcore import layers, models, visualize
 from dlcore.baselines import least_squares
-from dlcore.data import Dataset
+from dlcore.data import Dataset, Split
 from dlcore.data.embedded import surface
 
 
@@ -30,6 +31,9 @@ def affine_regions(
   Returns:
     i[N], numbers from 0.
 
+  Raises:
+    ValueError: for a network without a layer named 'relu'.
+
   References:
     Lecture 0 (what deep networks do).
   """
@@ -37,7 +41,11 @@ def affine_regions(
   def active(x):
     found = layers.activations(model, params, x)
     units = [v.reshape(-1) > 0 for k, v in found.items() if k.endswith('relu')]
-    return jnp.concatenate(units) if units else jnp.zeros(1, bool)
+    if not units:
+      raise ValueError(
+        f'affine_regions: expected a layer named relu, got {[*found]}'
+      )
+    return jnp.concatenate(units)
 
   patterns = np.asarray(jax.jit(jax.vmap(active))(x))
   packed = np.packbits(patterns, axis=1)
@@ -107,52 +115,59 @@ def regression_figures(
 
 def autoencoder_figures(
   net: models.Autoencoder | models.VAE,
-  params: Any,
-  data: Dataset,
-  *,
-  given: np.ndarray,
-  linear: np.ndarray,
-) -> dict[str, Any]:
+  noisy: Callable[[Split], np.ndarray],
+  pca: Callable[[Dataset], np.ndarray],
+) -> Callable[[Any, Dataset], dict[str, Any]]:
   """Draws reconstructions beside their inputs, and the code plane.
 
   Args:
     net: the networks; the decoder gives scores.
-    params: {'encoder': ..., 'decoder': ...}.
-    data: the splits.
-    given: f32[N, H, W, C], what the network sees of the test split.
-    linear: f32[N, H, W, C], what PCA makes of it.
+    noisy: split -> f32[N, H, W, C], what the network sees of it.
+    pca: dataset -> f32[N, H, W, C], what PCA makes of the test split.
 
   Returns:
-    'reconstructions', 'codes' and, for a variational autoencoder with codes in
-    the plane, 'manifold': 30 x 30 images whose codes are evenly spread
-    quantiles of the unit normal.
+    (params, dataset) -> 'reconstructions', 'codes' and, for a variational
+    autoencoder with codes in the plane, 'manifold': 30 x 30 images whose codes
+    are evenly spread quantiles of the unit normal.
 
   References:
     Lecture 4; Kingma, Welling, Auto-encoding variational Bayes, 2014, figure 4.
   """
-  variational = isinstance(net, models.VAE)
-  encode = jax.jit(jax.vmap(lambda x: net.encoder.apply(params['encoder'], x)))
-  decode = jax.jit(
-    jax.vmap(lambda z: jax.nn.sigmoid(net.decoder.apply(params['decoder'], z)))
-  )
-  found = np.asarray(encode(given))
-  codes = found[:, 0] if variational else found
-  few = slice(12)
-  clean = data.test.x[few]
-  rows = {'network': decode(codes[few]), 'PCA': linear[few]}
-  if not np.allclose(given[few], clean / 255, atol=1e-6):
-    rows = {'noisy': given[few], **rows}
-  figures = {
-    'reconstructions': visualize.images_beside(clean, rows),
-    'codes': visualize.plane(
-      codes, data.test.y, data.spec.class_names, title='codes of the test split'
-    ),
-  }
-  if variational and codes.shape[1] == 2:
-    side = stats.norm.ppf(np.linspace(0.02, 0.98, 30)).astype(np.float32)
-    grid = np.stack(np.meshgrid(side, side[::-1]), -1)
-    images = decode(grid.reshape(-1, 2))
-    figures['manifold'] = visualize.manifold(
-      np.asarray(images).reshape(30, 30, *data.spec.shape)
+
+  def figures(params, data):
+    given, linear = noisy(data.test), pca(data)
+    variational = isinstance(net, models.VAE)
+    encode = jax.jit(
+      jax.vmap(lambda x: net.encoder.apply(params['encoder'], x))
     )
+    decode = jax.jit(
+      jax.vmap(
+        lambda z: jax.nn.sigmoid(net.decoder.apply(params['decoder'], z))
+      )
+    )
+    found = np.asarray(encode(given))
+    codes = found[:, 0] if variational else found
+    few = slice(12)
+    clean = data.test.x[few]
+    rows = {'network': decode(codes[few]), 'PCA': linear[few]}
+    if not np.allclose(given[few], clean / 255, atol=1e-6):
+      rows = {'noisy': given[few], **rows}
+    drawn = {
+      'reconstructions': visualize.images_beside(clean, rows),
+      'codes': visualize.plane(
+        codes,
+        data.test.y,
+        data.spec.class_names,
+        title='codes of the test split',
+      ),
+    }
+    if variational and codes.shape[1] == 2:
+      side = stats.norm.ppf(np.linspace(0.02, 0.98, 30)).astype(np.float32)
+      grid = np.stack(np.meshgrid(side, side[::-1]), -1)
+      images = decode(grid.reshape(-1, 2))
+      drawn['manifold'] = visualize.manifold(
+        np.asarray(images).reshape(30, 30, *data.spec.shape)
+      )
+    return drawn
+
   return figures

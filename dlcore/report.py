@@ -13,6 +13,7 @@ def plan(
   model: Layer,
   device: str,
   how: str,
+  steps: tuple[int, int],
 ) -> str:
   """Writes what is about to be done.
 
@@ -22,6 +23,7 @@ def plan(
     model: the network.
     device: what they run on.
     how: 'map' or 'vmap'.
+    steps: (steps of an epoch, examples of a batch).
 
   Returns:
     Text: data, network, runs, device and plan.
@@ -38,7 +40,10 @@ def plan(
     for name, values in settings.swept.items()
   )
   order = 'side by side (vmap)' if how == 'vmap' else 'one after another (map)'
-  runs = len(results.labels(settings))
+  runs, training = len(results.labels(settings)), settings.config.training
+  rates = settings.swept.get('learning_rate', (training.learning_rate,))
+  rate = ' '.join(f'{value:g}' for value in rates)
+  epochs = '1 epoch' if training.epochs == 1 else f'{training.epochs} epochs'
   lines = [
     f'dlcore {__version__}: {settings.experiment} on {spec.name}',
     '',
@@ -49,8 +54,9 @@ def plan(
     '',
     f'runs      {runs}: {span}' + (f'; {grid}' if grid else ''),
     f'device    {device}',
-    f'plan      {settings.config.training.epochs} epochs, one compiled '
-    f'program, runs {order}',
+    f'training  {training.optimizer}, {training.schedule} learning_rate '
+    f'{rate}; {epochs} of {steps[0]} steps of {steps[1]} examples',
+    f'plan      one compiled program, runs {order}',
   ]
   return '\n'.join(lines)
 

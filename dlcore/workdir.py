@@ -21,6 +21,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+from dlcore import __version__
 from dlcore import config as configs
 from dlcore.checkpoint import existing
 from dlcore.config import Busy, DiskError, UsageError
@@ -31,7 +32,6 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 CODE = ('dlcore', 'experiments', 'launch.py')
 PACKAGES = (
-  'dlcore',
   'jax',
   'jaxlib',
   'flax',
@@ -63,6 +63,10 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     # Unbuffered, so that closing it never writes.
     file = (folder / '.lock').open('ab+', buffering=0)
+  except (FileExistsError, NotADirectoryError):
+    raise UsageError(
+      f'--workdir={show(str(folder))}: is a file, or in one; give a folder'
+    ) from None
   except OSError as error:
     kind = DiskError if error.errno in NO_ROOM else UsageError
     raise kind(
@@ -128,7 +132,8 @@ def start(
     'device': device,
     'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     'python': platform.python_version(),
-    'versions': {package: _version(package) for package in PACKAGES},
+    'versions': {'dlcore': __version__}
+    | {package: _version(package) for package in PACKAGES},
     **revision(),
   }
   if settings.run.restart:

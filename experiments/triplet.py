@@ -1,6 +1,7 @@
 """Triplet embedding: same class near, other classes at least a margin further.
 
-python launch.py --experiment=triplet
+python launch.py --experiment=triplet --seeds=8
+precision@1 0.9896 ± 0.0043 on test digits; 8 seeds train in 27 s, 2 cores.
 """
 
 import dataclasses
@@ -14,11 +15,11 @@ TASK = 'embedding'
 class Config:
   """Flags of the triplet experiment."""
 
-  loss: str = flag('triplet', 'loss on a batch', choices=EMBEDDING_LOSSES)
+  loss: str = flag('triplet', 'siamese: contrastive', choices=EMBEDDING_LOSSES)
   mining: str = flag(
-    'semihard', 'triplets learned from', choices=('all', 'hard', 'semihard')
+    'semihard', 'of triplet losses', choices=('all', 'hard', 'semihard')
   )
-  margin: float = flag(0.2, 'least gap between the two distances', low=0)
+  margin: float = flag(0.2, 'of triplet, contrastive, lifted_structure', low=0)
   embedding: int = flag(32, 'dimensions of the embedding', low=1)
   p: int = flag(10, 'classes in a batch', low=2)
   k: int = flag(8, 'examples of each class in a batch', low=2)

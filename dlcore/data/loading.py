@@ -71,6 +71,12 @@ def load(
   if split == 'classes':
     whole = by_classes(whole)
   if positive >= 0:
+    if split == 'classes':
+      raise DataError(
+        f'--positive={positive} with --split=classes would test on one class '
+        'alone; leave out one of them'
+      )
+    check_task(dataset, source.task, 'classification')
     whole = one_against_all(whole, positive)
   unseen = len(np.setdiff1d(whole.test.y, whole.train.y))
   if task == 'classification' and unseen and not open_set:
@@ -89,6 +95,8 @@ def _read(
     raise DataError(
       f'--target={target} is for csv:PATH; dataset {show(name)} has its own'
     )
+  if name in ('folder', 'npz', 'csv'):
+    raise DataError(f'dataset {show(name)} needs a path; write {name}:PATH')
   if name in embedded.NAMES:
     return embedded.read(name)
   if colon and kind in ('folder', 'npz', 'csv'):

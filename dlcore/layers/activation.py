@@ -189,9 +189,13 @@ def dropout(rate: float | jax.Array) -> Layer:
   Returns:
     A Layer of any shape; the identity without a key.
 
+  Raises:
+    ValueError: for a plain number outside [0, 1).
+
   References:
     Lecture 2; Srivastava et al., Dropout, 2014.
   """
+  _check('dropout', rate)
   return _dropout(ops.activation.dropout, rate, 'dropout')
 
 
@@ -204,10 +208,14 @@ def spatial_dropout(rate: float | jax.Array) -> Layer:
   Returns:
     A Layer [..., C] -> [..., C]; the identity without a key.
 
+  Raises:
+    ValueError: for a plain number outside [0, 1).
+
   References:
     Tompson et al., Efficient object localization using convolutional networks,
     2015.
   """
+  _check('spatial_dropout', rate)
   return _dropout(ops.activation.spatial_dropout, rate, 'spatial_dropout')
 
 
@@ -231,6 +239,11 @@ def gaussian_noise(deviation: float | jax.Array) -> Layer:
     return x + noise.astype(x.dtype)
 
   return _dropout(draw, deviation, 'gaussian_noise')
+
+
+def _check(name, rate):
+  if isinstance(rate, (int, float)) and not 0 <= rate < 1:
+    raise ValueError(f'{name}: expected a rate in [0, 1), got {rate}')
 
 
 def _dropout(function, rate, name) -> Layer:

@@ -13,7 +13,14 @@ import jax.numpy as jnp
 
 from dlcore import ops
 from dlcore.layers.core import Layer, Shape
-from dlcore.layers.weights import HE, Apply, Initializer, draw, weigh
+from dlcore.layers.weights import (
+  HE,
+  Apply,
+  Initializer,
+  draw,
+  positive,
+  weigh,
+)
 from dlcore.layers.windows import windows
 from dlcore.ops.window import Padding, Sizes, per_axis
 
@@ -31,6 +38,8 @@ def _sliding(
   window: Callable[..., Any] | None,
 ) -> Layer:
   """A layer whose kernel f32[*size, C / groups, features] slides."""
+  positive(name, 'features', features)
+  positive(name, 'groups', groups)
 
   def apply(params, x, key=None):
     return weigh(function, params, x)
@@ -73,11 +82,17 @@ def conv(
       filters.
     convention: 'correlation' (lecture 0) or 'convolution' (lecture 4: the
       filter is flipped).
-    kernel_init: initialiser of the filters f32[KH, KW, C / groups, features].
+    kernel_init: any of `jax.nn.initializers`: `he_normal()` (default),
+      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of the filters
+      f32[KH, KW, C / groups, features].
     bias: what the bias starts at; None for no bias.
 
   Returns:
     A Layer f32[H, W, C] -> f32[H', W', features].
+
+  Raises:
+    ValueError: for sizes or numbers of maps below 1; from `init`, for
+      examples of another rank.
 
   References:
     Lectures 0 to 4; LeCun et al., Gradient-based learning applied to document
@@ -126,11 +141,17 @@ def conv1d(
     dilation: step between the inputs of one window.
     groups: the channels are cut into so many groups, seen by separate filters.
     convention: 'correlation' or 'convolution' (the filter is flipped).
-    kernel_init: initialiser of the filters f32[K, C / groups, features].
+    kernel_init: any of `jax.nn.initializers`: `he_normal()` (default),
+      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of the filters
+      f32[K, C / groups, features].
     bias: what the bias starts at; None for no bias.
 
   Returns:
     A Layer f32[L, C] -> f32[L', features].
+
+  Raises:
+    ValueError: for sizes or numbers of maps below 1; from `init`, for
+      examples of another rank.
 
   References:
     Lecture 2 (shift and sum).
@@ -146,7 +167,7 @@ def conv1d(
   return _sliding(
     function,
     features,
-    (size,),
+    per_axis(size, 1, 'size'),
     name='conv1d',
     layout='[L, C]',
     groups=groups,
@@ -174,16 +195,23 @@ def depthwise_conv(
     stride: step between windows.
     padding: 'VALID', 'SAME', or zeros added on every side.
     dilation: step between the inputs of one window.
-    kernel_init: initialiser of the filters f32[KH, KW, 1, C * multiplier].
+    kernel_init: any of `jax.nn.initializers`: `he_normal()` (default),
+      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of the filters
+      f32[KH, KW, 1, C * multiplier].
     bias: what the bias starts at; None for no bias.
 
   Returns:
     A Layer f32[H, W, C] -> f32[H', W', C * multiplier].
 
+  Raises:
+    ValueError: for sizes or numbers of maps below 1; from `init`, for
+      examples of another rank.
+
   References:
     Chollet, Xception: deep learning with depthwise separable convolutions,
     2017.
   """
+  positive('depthwise_conv', 'multiplier', multiplier)
 
   def layer(channels):
     return conv(
@@ -197,8 +225,15 @@ def depthwise_conv(
       bias=bias,
     )
 
+  def init(key, shape):
+    if len(shape) != 3:
+      raise ValueError(
+        f'depthwise_conv: expected [H, W, C], got shape {shape}'
+      )
+    return layer(shape[-1]).init(key, shape)
+
   return Layer(
-    lambda key, shape: layer(shape[-1]).init(key, shape),
+    init,
     lambda params, x, key=None: layer(x.shape[-1]).apply(params, x),
     'depthwise_conv',
     window=windows(size, stride, padding, dilation),
@@ -221,11 +256,17 @@ def conv_transpose(
     size: side of the patch, or (height, width).
     stride: output pixels per input pixel.
     padding: 'SAME' (H * stride rows) or 'VALID' (whole patches).
-    kernel_init: initialiser of the kernel f32[KH, KW, C, features].
+    kernel_init: any of `jax.nn.initializers`: `he_normal()` (default),
+      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of the kernel
+      f32[KH, KW, C, features].
     bias: what the bias starts at; None for no bias.
 
   Returns:
     A Layer f32[H, W, C] -> f32[H', W', features].
+
+  Raises:
+    ValueError: for sizes or numbers of maps below 1; from `init`, for
+      examples of another rank.
 
   References:
     Zeiler et al., Deconvolutional networks, 2010; Dumoulin, Visin, A guide to
@@ -261,6 +302,7 @@ def _local(
   padding: Padding,
 ) -> Layer:
   """A layer with a kernel f32[*size, C, features] for every place."""
+  positive(name, 'features', features)
 
   def first(x):
     return ops.window.shifts(x, size, stride=stride, padding=padding)[0]
@@ -303,11 +345,17 @@ def locally_connected(
     size: side of the filters, or (height, width).
     stride: step between places.
     padding: 'VALID', 'SAME', or zeros added on every side.
-    kernel_init: initialiser of one place's filters f32[KH, KW, C, features].
+    kernel_init: any of `jax.nn.initializers`: `he_normal()` (default),
+      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of one place's filters
+      f32[KH, KW, C, features].
     bias: what the bias f32[H', W', features] starts at; None for no bias.
 
   Returns:
     A Layer f32[H, W, C] -> f32[H', W', features].
+
+  Raises:
+    ValueError: for sizes or numbers of maps below 1; from `init`, for
+      examples of another rank.
 
   References:
     Lectures 1 and 3; LeCun, Generalization and network design strategies, 1989.
@@ -343,11 +391,17 @@ def locally_connected1d(
     features: filters at every place.
     size: length of the filters.
     stride: step between places.
-    kernel_init: initialiser of one place's filters f32[K, C, features].
+    kernel_init: any of `jax.nn.initializers`: `he_normal()` (default),
+      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of one place's filters
+      f32[K, C, features].
     bias: what the bias f32[L', features] starts at; None for no bias.
 
   Returns:
     A Layer f32[L, C] -> f32[L', features].
+
+  Raises:
+    ValueError: for sizes or numbers of maps below 1; from `init`, for
+      examples of another rank.
 
   References:
     Lectures 1 and 3.
@@ -356,12 +410,12 @@ def locally_connected1d(
   return _local(
     function,
     features,
-    (size,),
+    per_axis(size, 1, 'size'),
     name='locally_connected1d',
     layout='[L, C]',
     kernel_init=kernel_init,
     bias=bias,
     window=windows(size, stride, 'VALID'),
-    stride=(stride,),
+    stride=per_axis(stride, 1, 'stride'),
     padding='VALID',
   )

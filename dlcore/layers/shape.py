@@ -1,9 +1,12 @@
 """Layers that lay an example out anew: flatten, reshape, crop, upsample."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from dlcore.layers.core import Layer, Window, lift
+from dlcore.layers.weights import positive
 
 
 def flatten() -> Layer:
@@ -27,10 +30,22 @@ def reshape(shape: tuple[int, ...]) -> Layer:
   Returns:
     A Layer [...] -> shape.
 
+  Raises:
+    ValueError: for examples of another number of numbers.
+
   References:
     Lecture 4 (the decoder of an autoencoder).
   """
-  return lift(lambda x: x.reshape(shape), name='reshape')
+
+  def function(x):
+    if x.size != math.prod(shape):
+      raise ValueError(
+        f'reshape: expected {math.prod(shape)} numbers for {shape}, got shape '
+        f'{x.shape}'
+      )
+    return x.reshape(shape)
+
+  return lift(function, name='reshape')
 
 
 def crop(size: tuple[int, int]) -> Layer:
@@ -43,13 +58,15 @@ def crop(size: tuple[int, int]) -> Layer:
     A Layer f32[H, W, C] -> f32[height, width, C].
 
   Raises:
-    ValueError: if the image is smaller.
+    ValueError: if the image is smaller, or is none.
 
   References:
     Ronneberger, Fischer, Brox, U-Net, 2015, where maps are cropped to fit.
   """
 
   def function(x):
+    if x.ndim != 3:
+      raise ValueError(f'crop: expected [H, W, C], got shape {x.shape}')
     if x.shape[0] < size[0] or x.shape[1] < size[1]:
       raise ValueError(f'crop: expected at least {size}, got shape {x.shape}')
     return x[: size[0], : size[1]]
@@ -72,17 +89,20 @@ def upsample(factor: int, *, method: str = 'nearest') -> Layer:
     A Layer f32[H, W, C] -> f32[H * factor, W * factor, C].
 
   Raises:
-    ValueError: for another method.
+    ValueError: for another method, a factor below 1, or what is no image.
 
   References:
     Odena, Dumoulin, Olah, Deconvolution and checkerboard artifacts, 2016.
   """
+  positive('upsample', 'factor', factor)
   if method not in ('nearest', 'bilinear'):
     raise ValueError(
       f"upsample: expected method 'nearest' or 'bilinear', got {method!r}"
     )
 
   def function(x):
+    if x.ndim != 3:
+      raise ValueError(f'upsample: expected [H, W, C], got shape {x.shape}')
     h, w, c = x.shape
     if method == 'bilinear':
       return jax.image.resize(x, (h * factor, w * factor, c), 'bilinear')

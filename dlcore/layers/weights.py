@@ -42,6 +42,21 @@ def weigh(function: Apply, params: Params, x: jax.Array) -> jax.Array:
   )
 
 
+def positive(layer: str, name: str, value: int) -> None:
+  """Checks an option that counts or measures something.
+
+  Args:
+    layer: the layer it is of.
+    name: what it is called.
+    value: what was given.
+
+  Raises:
+    ValueError: for a number below 1.
+  """
+  if value < 1:
+    raise ValueError(f'{layer}: expected {name} of at least 1, got {value}')
+
+
 def draw(
   key: jax.Array,
   kernel_init: Initializer,
@@ -81,18 +96,22 @@ def dense(
 
   Args:
     features: length of y.
-    kernel_init: initialiser of W f32[n, features].
+    kernel_init: any of `jax.nn.initializers`: `he_normal()` (default),
+      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of W
+      f32[n, features].
     bias: what b starts at; None for no bias.
 
   Returns:
     A Layer f32[n] -> f32[features].
 
   Raises:
-    ValueError: from `init`, for examples that are not vectors.
+    ValueError: for features below 1; from `init`, for examples that are not
+      vectors.
 
   References:
     Lectures 0, 1, 3, 4.
   """
+  positive('dense', 'features', features)
 
   def init(key, shape):
     if len(shape) != 1:
@@ -120,15 +139,23 @@ def maxout(
   Args:
     features: length of y.
     pieces: affine functions per unit of y.
-    kernel_init: initialiser of the kernel f32[n, pieces * features].
+    kernel_init: any of `jax.nn.initializers`: `he_normal()` (default),
+      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of the kernel
+      f32[n, pieces * features].
     bias: what the biases start at; None for no bias.
 
   Returns:
     A Layer f32[n] -> f32[features].
 
+  Raises:
+    ValueError: for features or pieces below 1; from `init`, for examples that
+      are not vectors.
+
   References:
     Lecture 2; Goodfellow et al., Maxout networks, 2013.
   """
+  positive('maxout', 'features', features)
+  positive('maxout', 'pieces', pieces)
   affine = dense(pieces * features, kernel_init=kernel_init, bias=bias)
 
   def apply(params, x, key=None):
@@ -155,10 +182,15 @@ def embedding(
   Returns:
     A Layer i32[...] -> f32[..., features].
 
+  Raises:
+    ValueError: for a count or features below 1.
+
   References:
     Mikolov et al., Efficient estimation of word representations in vector
     space, 2013.
   """
+  positive('embedding', 'count', count)
+  positive('embedding', 'features', features)
   draw_table = table_init or jax.nn.initializers.normal(features**-0.5)
 
   def init(key, shape):

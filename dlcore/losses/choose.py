@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -96,10 +97,15 @@ def embedding_loss(
     Masked, one value per triplet, pair or anchor.
 
   Raises:
-    KeyError: for another name.
+    ValueError: for another name.
+    AssertionError: for shapes that do not agree.
 
   References:
     Lectures 1 and 4; Musgrave, Belongie, Lim, A metric learning reality check,
     2020, for the comparison.
   """
+  if loss not in EMBEDDING:
+    raise ValueError(f'loss: expected one of {[*EMBEDDING]}, got {loss!r}')
+  chex.assert_rank([z, labels], [2, 1])
+  chex.assert_equal_shape_prefix([z, labels], 1)
   return EMBEDDING[loss](z, labels, mining, margin)

@@ -118,12 +118,12 @@ def fitting(
     sizes = layers.abstract(network, shape)[1]
     why = '' if sizes == (outputs,) else f'its output would be {sizes}'
   except (AssertionError, TypeError, ValueError, ZeroDivisionError) as error:
-    why = ' '.join(str(error).split())[:60]
+    why = ' '.join(str(error).split())[:120]
   if why:
     side = 'x'.join(map(str, shape))
     raise UsageError(
-      f'--network={name}: does not fit examples of {side} ({why}); give a '
-      'smaller network, or larger images (--resize)'
+      f'--network={name} does not fit examples of {side}: take a smaller '
+      f'network, or larger images ({why})'
     )
   return network
 

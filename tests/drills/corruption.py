@@ -224,4 +224,3 @@ def drill(trials: int, folder: pathlib.Path, *patches: Patch) -> Outcome:
     note('all', refused(place, *patches))
   figures = {'damaged': dict(counts), 'restore': seconds(times)}
   return Outcome('corruption', sum(counts.values()), failures, figures)
-

@@ -241,7 +241,7 @@ def drill(trials: int, folder: pathlib.Path, *patches: Patch) -> Outcome:
       place = disk.folder / 'runs' / 'run'
       place.parent.mkdir()
       if way == 'read-only':
-        wrong = read_only(disk.folder / 'runs', folder / 'whole' / 'warm')
+        wrong = read_only(disk.folder / 'runs', subject.folder)
       elif way == 'full at the start':
         wrong = at_start(disk, subject, place, *patches)
       else:

@@ -1,6 +1,7 @@
 """Random command lines: no traceback, no file but in the folder of the run."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import random
@@ -11,12 +12,15 @@ from collections.abc import Iterator
 from .outcome import Outcome, seconds
 from .process import Patch, applied, ask, swap
 
+STARTS = ('subprocess.Popen', 'os.system', 'os.exec', 'os.posix_spawn')
+STARTS += ('socket.connect',)
 SLOWEST = 10.0  # seconds that an answer may take
 HOSTILE = (
   '', ' ', '-', '--', '=', '--=', '--=1', '0', '-1', '3', '1e400', '-0.0',
   'nan', 'inf', '1_000', '0x1F', '٣', '½', '1,2', '0.1,0.2', ',', ',,,', '1e-3',
   'true', 'None', 'null', '../../up', '/dev/null', '/dev/stdin', '~', '~root',
-  'a\0b', 'a\nb', '--x\r\n--y', '\ud800', '\udcff', 'ünï', '名前', '🙂', '\u202e',
+  'a\0b', 'a\nb', '--x\r\n--y', '\ud800', '\udcff', 'ünï', '名前', '🙂',
+  '\u202e',
   '$(touch canary)', '`touch canary`', '; touch canary', '| touch canary',
   "'; import os; os.mkdir('canary') #", '__import__("os").mkdir("canary")',
   '!!python/object/apply:os.mkdir ["canary"]', '{{7*7}}', '%s%n%x', '{0}',
@@ -113,9 +117,7 @@ class Watch:
     """Is called by Python before it does a thing."""
     if self.seen is None:
       return
-    if event in ('os.system', 'os.exec', 'os.posix_spawn', 'socket.connect'):
-      self.seen.append(f'{event} {arguments}')
-    elif event == 'subprocess.Popen' and arguments[0] != 'git':
+    if event in STARTS and arguments[0] != 'git':
       self.seen.append(f'{event} {arguments}')
     elif event == 'os.mkdir' and os.path.isdir(os.path.realpath(arguments[0])):
       pass  # it fails
@@ -150,7 +152,7 @@ def own(argv: list[str]) -> tuple[str, ...]:
   ]
   places += [
     os.path.realpath(after)
-    for flag, after in zip(argv, argv[1:], strict=False)
+    for flag, after in itertools.pairwise(argv)
     if flag.endswith('workdir') and '\0' not in after
   ]
   cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', os.devnull)
@@ -166,7 +168,7 @@ def drill(trials: int, folder: pathlib.Path, *patches: Patch) -> Outcome:
   here.mkdir()
   (here / 'flags.txt').write_text('--seeds=2\n--flagfile=flags.txt\n')
   with contextlib.chdir(here), applied(stubs, *patches):
-    for trial in range(trials):
+    for _ in range(trials):
       argv = command(rng, flags)
       with watch.over() as seen:
         answer = ask(*argv)

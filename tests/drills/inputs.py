@@ -142,7 +142,7 @@ FLAGS = f"""
 {MLP} --dataset=digits --network=resnet18 --workdir=run | 2 | --network
 {MLP} --workdir=run --learning_rate=0.5 | 2 | --learning_rate was 0.001
 {MLP} --workdir=run --seed=4 | 2 | --seed was 0
-{MLP} --workdir=run --batch_size=32 --epochs=2 --seed=1 --optimizer=sgd | 2 | 1 more
+{MLP} --workdir=run --batch_size=32 --seed=1 --optimizer=sgd | 2 | 1 more
 {MLP} --workdir=run --seeds=2 | 2 | --seeds was 1
 {MLP} --workdir=run --learning_rate=0.001,0.1 | 2 | learning_rate
 {TRIPLET} --workdir=run | 2 | another folder
@@ -183,7 +183,8 @@ def fixtures(root: pathlib.Path) -> None:
   (root / 'latin.csv').write_bytes('h\xf6he,y\n1,2\n'.encode('latin-1'))
 
   x, y = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
-  good = dict(train_images=x, train_labels=y, test_images=x, test_labels=y)
+  good = {f'{split}_images': x for split in ('train', 'test')}
+  good |= {f'{split}_labels': y for split in ('train', 'test')}
   change = {
     'lengths': {'train_labels': y[:5]},
     'range': {'train_images': x + 2.0},

@@ -1,4 +1,4 @@
-"""kill -9 at every step of a save: the old checkpoint or the new one is there."""
+"""kill -9 at every step of a save: the old one or the new one is there."""
 
 import contextlib
 import io
@@ -131,7 +131,8 @@ def drill(trials: int, folder: pathlib.Path, *patches: Patch) -> Outcome:
   if status:
     return Outcome('kill-save', 1, [f'saving ends {status}'], {})
   points = int((folder / 'points.txt').read_text())
-  chosen = [i * points // min(trials, points) for i in range(min(trials, points))]
+  count = min(trials, points)
+  chosen = [i * points // count for i in range(count)]
   for at in chosen:
     status, place = attempt(at)
     kept[str(steps(place.parent)[-1])] += 1

@@ -1,0 +1,78 @@
+"""`python -m tests.drills NAME --trials=N`, or `all` for the full protocol."""
+
+import argparse
+import os
+import pathlib
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault(
+  'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.jax_cache' / 'drills')
+)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+
+from . import (  # noqa: E402 (the environment comes first)
+  corruption,
+  determinism,
+  disk,
+  divergence,
+  fuzz,
+  inputs,
+  kill,
+  kill_save,
+  launches,
+  outcome,
+  overhead,
+  pictures,
+  signals,
+  soak,
+)
+
+# Name -> (drill, trials of the full protocol).
+DRILLS = {
+  'kill': (kill.drill, 100),
+  'kill-save': (kill_save.drill, 1000),
+  'signals': (signals.drill, 50),
+  'corruption': (corruption.drill, 400),
+  'disk-full': (disk.drill, 30),
+  'two-launches': (launches.drill, 20),
+  'nan': (divergence.drill, 60),
+  'bad-input': (inputs.drill, 1000),
+  'fuzz': (fuzz.drill, 2000),
+  'images': (pictures.drill, 300),
+  'determinism': (determinism.drill, 5),
+  'soak': (soak.drill, 300),
+  'overhead': (overhead.drill, 31),
+}
+
+
+def main() -> int:
+  """Runs the drills that are asked for; returns 1 if one fails."""
+  parser = argparse.ArgumentParser(prog='python -m tests.drills')
+  parser.add_argument('name', choices=[*DRILLS, 'all'])
+  parser.add_argument('--trials', type=int, help='the full protocol has most')
+  parser.add_argument(
+    '--out',
+    type=pathlib.Path,
+    default=ROOT / 'results' / 'reference' / 'drills',
+    help='folder of the JSON files',
+  )
+  asked = parser.parse_args()
+  names = [*DRILLS] if asked.name == 'all' else [asked.name]
+  failed = False
+  for name in names:
+    drill, full = DRILLS[name]
+    trials = asked.trials or full
+    with tempfile.TemporaryDirectory(prefix='drill-') as folder:
+      found = drill(trials, pathlib.Path(folder))
+    command = f'python -m tests.drills {name} --trials={trials}'
+    outcome.write(found, asked.out, command)
+    print(outcome.line(found), flush=True)
+    failed |= not found.passed
+  return int(failed)
+
+
+if __name__ == '__main__':
+  sys.exit(main())
