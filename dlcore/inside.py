@@ -87,11 +87,17 @@ def regression_figures(
     side = np.linspace(-1, 1, 201, dtype=np.float32)
     grid = np.stack(np.meshgrid(side, side), -1)
     points = grid.reshape(-1, 2)
+    names = layers.activations(model, params, jnp.asarray(points[0]))
+    regions = (
+      affine_regions(model, params, points)
+      if any(name.endswith('relu') for name in names)
+      else np.zeros(len(points), int)  # affine, or smooth, everywhere
+    )
     return {
       'surface': visualize.surface(
         surface(grid),
         np.asarray(predict(params, points)).reshape(grid.shape[:2]),
-        affine_regions(model, params, points).reshape(grid.shape[:2]),
+        regions.reshape(grid.shape[:2]),
       )
     }
   mean, std = (

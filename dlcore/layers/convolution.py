@@ -227,9 +227,7 @@ def depthwise_conv(
 
   def init(key, shape):
     if len(shape) != 3:
-      raise ValueError(
-        f'depthwise_conv: expected [H, W, C], got shape {shape}'
-      )
+      raise ValueError(f'depthwise_conv: expected [H, W, C], got shape {shape}')
     return layer(shape[-1]).init(key, shape)
 
   return Layer(

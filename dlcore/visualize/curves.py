@@ -81,7 +81,7 @@ def curves(
   epochs, seeds, settings, values = _gather(
     rows, by, [key for name in metrics for key in families[name]]
   )
-  across = len(metrics) if len(metrics) <= 3 else (len(metrics) + 1) // 2
+  across = min(len(metrics), 3) if len(metrics) < 7 else 4
   down = math.ceil(len(metrics) / across)
   figure, axes = _figure(down, across, (1.5 + 3.6 * across, 1.2 + 3 * down))
   styles: dict[str, dict[str, Any]] = {}
