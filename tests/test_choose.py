@@ -131,7 +131,7 @@ def test_auto_is_a_convnet_for_images_and_an_mlp_for_tables():
   ('name', 'spec'), [('convnet', TABLE), ('vgg16', IMAGES), ('alexnet', IMAGES)]
 )
 def test_a_network_that_does_not_fit_is_refused(name, spec):
-  with pytest.raises(UsageError, match=f'--network={name}: does not fit'):
+  with pytest.raises(UsageError, match=f'--network={name} does not fit'):
     models.choose(chosen(name), spec, 3)
 
 

@@ -112,7 +112,7 @@ CASES = [
   ('max_pool', 'shape', init(layers.max_pool(2), 8)),
   ('max_pool', 'window', init(layers.max_pool(9), 8, 8, 1)),
   ('feature_max_pool', 'size', init(layers.feature_max_pool(0), 8, 8, 2)),
-  ('feature_pool', 'size', init(layers.feature_pool(3), 8, 8, 2)),
+  ('feature_pool', 'window', init(layers.feature_pool(3), 8, 8, 2)),
   ('maxout', 'features', lambda: layers.maxout(0)),
   ('maxout', 'pieces', lambda: layers.maxout(2, pieces=0)),
   ('maxout', 'vector', init(layers.maxout(2), 3, 3)),

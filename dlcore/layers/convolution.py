@@ -344,8 +344,8 @@ def locally_connected(
     stride: step between places.
     padding: 'VALID', 'SAME', or zeros added on every side.
     kernel_init: any of `jax.nn.initializers`: `he_normal()` (default),
-      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of one place's filters
-      f32[KH, KW, C, features].
+      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of one place's
+      filters f32[KH, KW, C, features].
     bias: what the bias f32[H', W', features] starts at; None for no bias.
 
   Returns:
@@ -390,8 +390,8 @@ def locally_connected1d(
     size: length of the filters.
     stride: step between places.
     kernel_init: any of `jax.nn.initializers`: `he_normal()` (default),
-      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of one place's filters
-      f32[K, C, features].
+      `lecun_normal()`, `glorot_uniform()`, `orthogonal()`; of one place's
+      filters f32[K, C, features].
     bias: what the bias f32[L', features] starts at; None for no bias.
 
   Returns:

@@ -357,6 +357,9 @@ def parallel(*branches: Layer, name: str = 'parallel') -> Layer:
   Returns:
     A Layer; its parts are named by place and kind.
 
+  Raises:
+    ValueError: if the outputs do not agree.
+
   References:
     Lecture 2 (directed acyclic graphs of modules); Szegedy et al., Going
     deeper with convolutions, 2015.
@@ -364,7 +367,14 @@ def parallel(*branches: Layer, name: str = 'parallel') -> Layer:
   parts = numbered(branches)
 
   def forward(call, x):
-    return jnp.concatenate([call(part, x) for part in parts], axis=-1)
+    outputs = [call(part, x) for part in parts]
+    shapes = [y.shape for y in outputs]
+    if len({shape[:-1] for shape in shapes}) != 1 or not min(map(len, shapes)):
+      raise ValueError(
+        'parallel: expected branches that agree in all axes but the last, got '
+        f'{shapes}'
+      )
+    return jnp.concatenate(outputs, axis=-1)
 
   return graph(parts, forward, name=name)
 
