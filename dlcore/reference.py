@@ -79,6 +79,11 @@ ROWS = {
   'autoencoder-denoising': Row(
     '--experiment=autoencoder --noise=0.3 --seeds=8', ('mse', 'psnr'), 'PCA'
   ),
+  'autoencoder-mnist': Row(
+    '--experiment=autoencoder --dataset=mnist --epochs=10 --seeds=8',
+    ('mse', 'psnr'),
+    'PCA',
+  ),
   'regression-line': Row(
     '--experiment=regression --dataset=line --learning_rate=0.1 --seeds=8',
     ('a', 'b', 'r2'),

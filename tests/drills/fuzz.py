@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import sys
+import unittest.mock
 from collections import Counter
 from collections.abc import Iterator
 
@@ -101,7 +102,7 @@ def stubs() -> None:
   swap(drive, 'restore', reached)
   swap(report, 'plan', lambda *arguments: '')
   swap(report, 'network', lambda *arguments: '')
-  swap(sweep, 'programs', lambda *arguments, **options: None)
+  swap(sweep, 'programs', unittest.mock.MagicMock())
   swap(sweep, 'on_device', lambda *arguments: None)
   swap(tfds_source, 'prepare', absent)
 

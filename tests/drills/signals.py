@@ -24,12 +24,29 @@ from .process import (
   said,
   start,
   steps,
+  swap,
   undrawn,
 )
 
 SUBJECT = '--experiment=classification --network=convnet --epochs=120'
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 LATEST, AT_ONCE = 10.0, 1.0
+
+
+def lingering() -> None:
+  """Short chunks and long pauses: a small run that trains for seconds."""
+  from dlcore import drive
+
+  really = drive.rows
+
+  def rows(*arguments):
+    time.sleep(0.1)
+    return really(*arguments)
+
+  swap(drive, 'CHUNK_SECONDS', 0.02)
+  swap(drive, 'rows', rows)
+
+
 # Told once its few imports are done: Python itself answers SIGINT before.
 FRESH = """
 import sys, launch
@@ -121,9 +138,9 @@ def drill(trials: int, folder: pathlib.Path, *patches: Patch) -> Outcome:
     place = folder / f'run-{trial}'
     log = place.with_suffix('.log')
     argv = [*subject.argv, f'--workdir={place}']
-    running = begin(argv, log, *patches)
-    startup = 0 if patches else 2.0
-    running.process.join(rng.uniform(0, subject.whole + startup))
+    running = begin(argv, log, *((lingering, *patches) if patches else ()))
+    # A new process imports first; one that is forked lingers instead.
+    running.process.join(rng.uniform(0, subject.whole + 2.0))
     answer, wait = interrupt(running, number, twice)
     ends[
       'finished'
