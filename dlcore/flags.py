@@ -107,7 +107,7 @@ class Parser(flags.ArgumentParser):
         'an int shapes the compiled program, so only floats can be swept: give '
         'one value',
       )
-    if not all(part.strip() for part in parts):
+    if len(parts) > 1 and not all(part.strip() for part in parts):
       raise self.wrong(
         argument, 'a value is empty; write a list as 0.01,0.03, without spaces'
       )
@@ -145,7 +145,7 @@ class Parser(flags.ArgumentParser):
     most = LARGEST_INT if self.kind is int else LARGEST_FLOAT
     if abs(value) > most and not infinite:
       least = -most if low is None else low
-      raise self.wrong(text, f'must be between {least:g} and {most:g}')
+      raise self.wrong(text, f'must be between {least} and {most}')
     if (low is not None and value < low) or (high is not None and value > high):
       if high is None or math.isinf(high):
         allowed = f'at least {low:g}'

@@ -257,7 +257,8 @@ def main() -> int:
   print(
     f'\nBounds: by hand and forward {FLOAT64.exact:g}, central '
     f'{FLOAT64.central:g}, one-sided {FLOAT64.one_sided:g}; wider for '
-    f'{" and ".join(PRECISION)}, which compute in less than float64.'
+    f'{" and ".join(PRECISION)}, which computes in less than float64.\n'
+    'No bwd/fwd: the forward pass is too quick to be timed against.'
   )
   for row in done:
     if row.name == 'lecture_convnet' and row.cost:

@@ -42,7 +42,7 @@ WRONG = {
   f'{TRIPLET} --margin=1e39': ['--margin=1e39:', '3.4e+38'],
   f'{TRIPLET} --dropout=0.99': ['--dropout=0.99:', 'between 0 and 0.95'],
   f'{TRIPLET} --margin=': ['--margin=:', 'number'],
-  f'{TRIPLET} --margin=0.1,': ['--margin=:', 'number'],
+  f'{TRIPLET} --margin=0.1,': ['--margin=0.1,:', 'empty'],
   f'{TRIPLET} --margin=big': ['--margin=big:', 'number'],
   f'{TRIPLET} --margin=0.2,0.3,0.20': ['--margin=0.2,0.3,0.20:', 'twice'],
   f'{TRIPLET} --margin': ['--margin', 'Missing value'],

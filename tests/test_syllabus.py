@@ -149,9 +149,10 @@ def test_the_latent_manifold_is_30_by_30_decoded_quantiles():
   params, _ = net.whole.init(KEY, shape)
   few = digits._replace(test=data.Split(digits.test.x[:40], digits.test.y[:40]))
   given = few.test.x / np.float32(255)
-  figures = inside.autoencoder_figures(
-    net, params, few, given=given, linear=given
+  draw = inside.autoencoder_figures(
+    net, lambda split: given, lambda data: given
   )
+  figures = draw(params, few)
   assert set(figures) == {'reconstructions', 'codes', 'manifold'}
   (image,) = [
     a.get_images()[0].get_array() for a in figures['manifold'].axes if a.images

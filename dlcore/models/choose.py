@@ -118,7 +118,7 @@ def fitting(
     sizes = layers.abstract(network, shape)[1]
     why = '' if sizes == (outputs,) else f'its output would be {sizes}'
   except (AssertionError, TypeError, ValueError, ZeroDivisionError) as error:
-    why = ' '.join(str(error).split())[:120]
+    why = ' '.join(str(error).split())[:80]
   if why:
     side = 'x'.join(map(str, shape))
     raise UsageError(

@@ -79,7 +79,7 @@ def waiting(sign: pathlib.Path) -> None:
   """While a file exists, the run is slow: it must not end before it is told."""
   from dlcore import drive
 
-  really, slow = drive.chunk, iter(range(20))
+  really, slow = drive.chunk, iter(range(10))
 
   def chunk(at, steps, rate):
     if not sign.exists() or next(slow, None) is None:

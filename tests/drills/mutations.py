@@ -4,8 +4,10 @@ import contextlib
 import os
 import pathlib
 import shutil
+import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .process import swap
@@ -13,9 +15,16 @@ from .process import swap
 
 def no_truncation() -> None:
   """What was logged after the last checkpoint stays, and is logged again."""
-  from dlcore import workdir
+  from dlcore import checkpoint, workdir
+
+  really = checkpoint.listing
+
+  def listing(folder):
+    time.sleep(0.1)  # so that a kill falls between the log and the checkpoint
+    return really(folder)
 
   swap(workdir, 'truncate', lambda folder, length: None)
+  swap(checkpoint, 'listing', listing)
 
 
 def copied_not_renamed() -> None:
@@ -108,20 +117,26 @@ def plain_pillow() -> None:
   swap(images, '_decode', decode)
 
 
+def _seeded(change: Callable[[Any], Any]) -> None:
+  from dlcore import sweep
+
+  really = sweep.plan
+
+  def plan(*arguments, **options):
+    runs = really(*arguments, **options)
+    return runs._replace(seed=change(runs.seed))
+
+  swap(sweep, 'plan', plan)
+
+
 def order_of_its_own() -> None:
   """Every process draws its own random numbers."""
-  import jax
-
-  really = jax.random.key
-  swap(jax.random, 'key', lambda seed: really(seed + os.getpid() % 9973))
+  _seeded(lambda seed: seed + os.getpid() % 9973)
 
 
 def one_seed() -> None:
   """Every seed draws the same random numbers."""
-  import jax
-
-  really = jax.random.key
-  swap(jax.random, 'key', lambda seed: really(seed * 0))
+  _seeded(lambda seed: seed * 0)
 
 
 _leaks: list[Any] = []
@@ -151,3 +166,13 @@ def slow_manifest() -> None:
     return really(folder)
 
   swap(checkpoint, 'listing', listing)
+
+
+def no_unpickling() -> None:
+  """Not a guard taken out but one put in: whatever unpickles a class fails."""
+
+  def audit(event: str, arguments: tuple) -> None:
+    if event == 'pickle.find_class':
+      raise RuntimeError(f'unpickles {arguments}')
+
+  sys.addaudithook(audit)

@@ -60,12 +60,13 @@ def swap(owner: Any, name: str, value: Any) -> None:
 @contextlib.contextmanager
 def applied(*patches: Patch) -> Iterator[None]:
   """Applies patches in this process, and takes them back."""
+  before = len(_swapped)
   try:
     for patch in patches:
       patch()
     yield
   finally:
-    while _swapped:
+    while len(_swapped) > before:
       setattr(*_swapped.pop())
 
 
