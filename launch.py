@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from dlcore import config, flags
+from dlcore import config, flags, signals
 
 # As NumPy and XLA's devices put it.
 NO_MEMORY = ('memoryerror', 'out of memory', 'resource_exhausted')
@@ -103,9 +103,6 @@ def main(argv: list[str]) -> int:
   except config.Ended as error:
     print(f'launch.py: {error}', file=sys.stderr)
     return error.status
-  except KeyboardInterrupt:
-    print('launch.py: SIGINT: ended; what was saved stays', file=sys.stderr)
-    return 130
   except BrokenPipeError:
     # Who read what is printed has gone, as `| head` does.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,7 +120,13 @@ def main(argv: list[str]) -> int:
   return 0
 
 
-if __name__ == '__main__':
+def program() -> None:
+  """Runs the command line of this process, and ends it."""
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='replace')  # '±' is not in every encoding
-  sys.exit(main(sys.argv))
+  with signals.watched():
+    sys.exit(main(sys.argv))
+
+
+if __name__ == '__main__':
+  program()

@@ -5,14 +5,11 @@ then, and looks whether a signal has come. A chunk is as many epochs, or as many
 steps of one, as take about two seconds; that changes nothing in the results.
 """
 
-import contextlib
-import os
 import pathlib
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from dlcore import checkpoint, sweep, train, visualize, workdir
+from dlcore import checkpoint, signals, sweep, train, visualize, workdir
 from dlcore import config as configs
 from dlcore.config import CheckpointError, DiskError, Interrupted, UsageError
 from dlcore.data import Dataset
@@ -29,7 +26,6 @@ from dlcore.flags import Settings
 CHUNK_SECONDS = 2.0
 SAVE_SECONDS = 30.0
 MOST_EPOCHS = 64
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Timing(NamedTuple):
@@ -144,55 +140,6 @@ def chunk(at: int, steps: int, rate: float) -> tuple[int, int]:
   return 1, min(at + reach, steps)
 
 
-@contextlib.contextmanager
-def signals() -> Iterator[tuple[threading.Event, list[int]]]:
-  """Collects SIGTERM, SIGINT and SIGUSR1.
-
-  One that comes before the training, and any second one, ends the process at
-  once. Python calls a handler only between two of its own instructions, not
-  while XLA compiles or trains; so a thread reads of the signals from a pipe.
-
-  Under `jax.distributed` a handler would hide a preemption from the other
-  processes, so none is set there.
-
-  Yields:
-    (training, caught): to be set when there is something to save, and the
-    number of the signal that came since.
-  """
-  training, caught = threading.Event(), list[int]()
-  main = threading.current_thread() is threading.main_thread()
-  if not main or jax.distributed.is_initialized():
-    yield training, caught
-    return
-  source, sink = os.pipe()
-  os.set_blocking(sink, False)
-
-  def watch():
-    while number := os.read(source, 1):
-      if number[0] not in SIGNALS:
-        continue
-      if caught or not training.is_set():
-        name = signal.Signals(number[0]).name
-        told = f'{name}: ended at once; the last checkpoint stays as it is\n'
-        os.write(2, told.encode())
-        os._exit(128 + number[0])
-      caught.append(number[0])
-
-  thread = threading.Thread(target=watch, daemon=True)
-  thread.start()
-  before = {n: signal.signal(n, lambda number, frame: None) for n in SIGNALS}
-  wakeup = signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
-  try:
-    yield training, caught
-  finally:
-    signal.set_wakeup_fd(wakeup)
-    for number, handler in before.items():
-      signal.signal(number, handler)
-    os.close(sink)
-    thread.join()
-    os.close(source)
-
-
 def fit(
   programs: sweep.Programs,
   runs: sweep.Runs,
@@ -220,30 +167,6 @@ def fit(
     DiskError: if the last save failed; one that fails before is a warning.
     CheckpointError: see `checkpoint.restore`.
   """
-  with signals() as (training, caught):
-    states, timing, epoch = _fit(
-      programs, runs, data, labels, folder, epochs, training, caught
-    )
-  if caught:
-    name = signal.Signals(caught[0]).name
-    raise Interrupted(
-      f'{name}: saved after {epoch:.4g} epochs in {folder}; the same command '
-      'goes on',
-      caught[0],
-    )
-  return states, timing
-
-
-def _fit(
-  programs: sweep.Programs,
-  runs: sweep.Runs,
-  data: train.Splits,
-  labels: list[dict[str, Any]],
-  folder: pathlib.Path,
-  epochs: int,
-  training: threading.Event,
-  caught: list[int],
-) -> tuple[train.State, Timing, float]:
   steps, batch = programs.steps
   checkpoints = folder / 'checkpoint'
   restored = checkpoint.restore(
@@ -271,52 +194,59 @@ def _fit(
   progress = Progress(epochs, position / steps)
   running = not bool(np.all(states.halted))
   unwritten: list[dict[str, Any]] = []
-  final = position >= total or not running
-  training.set()
-  while not final:
-    epoch, at = divmod(position, steps)
-    count, last = chunk(at, steps, rate)
-    count = min(count, epochs - epoch)
-    start = time.perf_counter()
-    span = train.Span(*(jnp.int32(n) for n in (count, at, last)))
-    states, curves = advance(runs, states, data, span)
-    curves = jax.device_get(curves)
-    spent = time.perf_counter() - start
-    done = count * (last - at)
-    rate = done / spent
-    position += done
-    run['train_s'] += spent
-    ended = count if last == steps else 0
-    found = rows(curves, labels, epoch, ended)
-    # Steps of runs that had halted are not work done.
-    active = len(found) if ended else len(labels) * done / steps
-    run['examples'] += round(active * steps * batch)
-    if ended:
-      running = not curves['halted'][:, ended - 1].all()
-      unwritten += found
-    progress.show(position / steps, found)
-    final = position >= total or not running or bool(caught)
-    due = final or time.perf_counter() - saved > SAVE_SECONDS
-    try:
-      if unwritten:
-        run['log'] = workdir.append(folder, unwritten)
-        unwritten = []
+  final, number = position >= total or not running, 0
+  with signals.kept() as asked:
+    while not final:
+      epoch, at = divmod(position, steps)
+      count, last = chunk(at, steps, rate)
+      count = min(count, epochs - epoch)
+      start = time.perf_counter()
+      span = train.Span(*(jnp.int32(n) for n in (count, at, last)))
+      states, curves = advance(runs, states, data, span)
+      curves = jax.device_get(curves)
+      spent = time.perf_counter() - start
+      done = count * (last - at)
+      rate = done / spent
+      position += done
+      run['train_s'] += spent
+      ended = count if last == steps else 0
+      found = rows(curves, labels, epoch, ended)
+      # Steps of runs that had halted are not work done.
+      active = len(found) if ended else len(labels) * done / steps
+      run['examples'] += round(active * steps * batch)
+      if ended:
+        running = not curves['halted'][:, ended - 1].all()
+        unwritten += found
+      progress.show(position / steps, found)
+      number = asked()
+      final = position >= total or not running or number > 0
+      due = final or time.perf_counter() - saved > SAVE_SECONDS
+      try:
+        if unwritten:
+          run['log'] = workdir.append(folder, unwritten)
+          unwritten = []
+        if due:
+          checkpoint.save(checkpoints, position, states, run)
+      except DiskError as error:
+        if final:
+          raise
+        if due:
+          print(f'warning: {error}', file=sys.stderr)
       if due:
-        checkpoint.save(checkpoints, position, states, run)
-    except DiskError as error:
-      if final:
-        raise
-      if due:
-        print(f'warning: {error}', file=sys.stderr)
-    if due:
-      saved = time.perf_counter()
+        saved = time.perf_counter()
   progress.close()
+  if number:
+    raise Interrupted(
+      f'{signal.Signals(number).name}: saved after {position / steps:.4g} '
+      f'epochs in {folder}; the same command goes on',
+      number,
+    )
   timing = Timing(
     run['compile_s'],
     run['train_s'],
     run['examples'] / max(run['train_s'], 1e-9),
   )
-  return states, timing, position / steps
+  return states, timing
 
 
 class Progress:

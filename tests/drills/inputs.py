@@ -44,8 +44,8 @@ FLAGS = f"""
 {TRIPLET} --margin=-0.1 | 2 | at least 0
 {TRIPLET} --margin=1e39 | 2 | between
 {TRIPLET} --margin=0x10 | 2 | number
-{TRIPLET} --margin= | 2 | empty
-{TRIPLET} --margin=0.1,,0.2 | 2 | empty
+{TRIPLET} --margin= | 2 | --margin=:
+{TRIPLET} --margin=0.1,,0.2 | 2 | --margin=
 {TRIPLET} --margin=0.1,0.1 | 2 | twice
 {TRIPLET} --p=2.5 | 2 | whole number
 {TRIPLET} --p=1e2 | 2 | whole number

@@ -1,6 +1,5 @@
 """Two launches on one folder: the second is refused, a dead first is not."""
 
-import os
 import pathlib
 import random
 import socket
@@ -12,6 +11,7 @@ from .outcome import Outcome, seconds
 from .process import (
   Patch,
   differs,
+  finish,
   leftovers,
   quick,
   run,
@@ -64,8 +64,9 @@ def drill(trials: int, folder: pathlib.Path, *patches: Patch) -> Outcome:
     first.process.join(rng.uniform(0, 1.5))
     held = tree(place).get('config.json')
     asked = folder / 'asked.txt'
-    second = run(
-      argv, quick, partial(clocked, asked), *patches, log=folder / 'second.log'
+    told = partial(clocked, asked)
+    second = finish(
+      start(argv, quick, told, *patches, log=folder / 'second.log'), limit=60
     )
     refused.append(time.time() - float(asked.read_text()))
     wrong = ''
@@ -78,7 +79,7 @@ def drill(trials: int, folder: pathlib.Path, *patches: Patch) -> Outcome:
       wrong = f'the second takes {refused[-1]:.1f} s'
     elif not first.process.is_alive() or tree(place)['config.json'] != held:
       wrong = 'the first was disturbed'
-    os.kill(first.process.pid, 9)
+    first.process.kill()
     first.process.join()
     third = run(argv, quick, *patches, log=folder / f'{trial}-3.log')
     taken.append(third.seconds)

@@ -5,7 +5,6 @@ import os
 import pathlib
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,13 +33,9 @@ def copied_not_renamed() -> None:
 
 def no_signals() -> None:
   """A signal does what it does to any process."""
-  from dlcore import drive
+  from dlcore import signals
 
-  @contextlib.contextmanager
-  def signals():
-    yield threading.Event(), []
-
-  swap(drive, 'signals', signals)
+  swap(signals, 'watched', contextlib.nullcontext)
 
 
 def no_manifest() -> None:

@@ -143,7 +143,8 @@ def _launch(argv: list[str], patches: tuple[Patch, ...], log: pathlib.Path):
     patch()
   import launch
 
-  sys.exit(launch.main(['launch.py', *argv]))
+  sys.argv = ['launch.py', *argv]
+  launch.program()
 
 
 def ask(*argv: str) -> Answer:

@@ -49,9 +49,9 @@ def lingering() -> None:
 
 # Told once its few imports are done: Python itself answers SIGINT before.
 FRESH = """
-import sys, launch
+import launch
 print('ready', flush=True)
-sys.exit(launch.main(sys.argv))
+launch.program()
 """
 
 
