@@ -4,9 +4,10 @@
     python -m dlcore.reference triplet    # runs these again, then renders
     python -m dlcore.reference --render   # renders only
 
-Every row of the README comes from `results/reference/<name>/summary.json`,
-which the command in the row wrote. Runs on TFDS sets look for them where TFDS
-does (TFDS_DATA_DIR).
+Every row of results comes from `results/reference/<name>/summary.json`, which
+the command in the row wrote, and every row of drills from
+`results/reference/drills/<name>.json`, written by `python -m tests.drills`.
+Runs on TFDS sets look for them where TFDS does (TFDS_DATA_DIR).
 """
 
 import json
@@ -20,7 +21,6 @@ from dlcore import results
 
 ROOT = pathlib.Path(__file__).parent.parent
 REFERENCE = ROOT / 'results' / 'reference'
-BEGIN, END = '<!-- results: begin -->', '<!-- results: end -->'
 
 
 class Row(NamedTuple):
@@ -161,18 +161,38 @@ def table() -> str:
   return '\n'.join(lines)
 
 
+def drills() -> str:
+  """Renders the table of drills.
+
+  Returns:
+    Markdown: a row per drill, with what it told, from its one line.
+  """
+  lines = ['| drill | what is tried | told |', '|---|---|---|']
+  for path in sorted((REFERENCE / 'drills').glob('*.json')):
+    found = json.loads(path.read_text(encoding='utf-8'))
+    told = found['line'].partition(': ')[2]
+    lines.append(f'| `{found["name"]}` | {found["what"]} | {told} |')
+  return '\n'.join(lines)
+
+
+TABLES = {'results': table, 'drills': drills}
+
+
 def rendered(readme: str) -> str:
-  """Puts the table between its two markers.
+  """Puts each table between its two markers.
 
   Args:
     readme: the text of README.md.
 
   Returns:
-    The text with the table made anew.
+    The text with the tables made anew.
   """
-  head, rest = readme.split(BEGIN)
-  _, tail = rest.split(END)
-  return f'{head}{BEGIN}\n\n{table()}\n\n{END}{tail}'
+  for name, render in TABLES.items():
+    begin, end = f'<!-- {name}: begin -->', f'<!-- {name}: end -->'
+    head, rest = readme.split(begin)
+    _, tail = rest.split(end)
+    readme = f'{head}{begin}\n\n{render()}\n\n{end}{tail}'
+  return readme
 
 
 def main(arguments: list[str]) -> int:

@@ -83,6 +83,7 @@ def test_a_drill_is_a_command_that_leaves_a_record(tmp_path):
   record = json.loads((tmp_path / 'images.json').read_text())
   assert record['name'] == 'images' and record['passed']
   assert record['trials'] == 7 and record['failures'] == []
+  assert record['line'] + '\n' == done.stdout
   assert record['command'] == 'python -m tests.drills images --trials=5'
   assert {'date', 'commit', 'versions', 'figures'} <= {*record}
   assert {'python', 'jax', 'orbax-checkpoint'} <= {*record['versions']}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from drills.__main__ import DRILLS
 
 from dlcore import flags, reference, results
 
@@ -90,6 +91,21 @@ def test_reference_runs_wrote_what_they_claim():
     best = json.loads((folder / 'summary.json').read_text())['settings'][0]
     assert best['n'] == 8, name
     assert set(row.metrics) <= set(best['test']), name
+
+
+def test_the_full_protocol_of_every_drill_passed():
+  found = {
+    path.stem: json.loads(path.read_text())
+    for path in (reference.REFERENCE / 'drills').glob('*.json')
+  }
+  assert {*found} == {*DRILLS}
+  for name, (_, trials) in DRILLS.items():
+    record = found[name]
+    assert record['passed'] and not record['failures'], name
+    assert record['command'] == (
+      f'python -m tests.drills {name} --trials={trials}'
+    )
+    assert 'dirty' not in record['commit'], name
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`python -m tests.drills NAME --trials=N`, or `all` for the full protocol."""
 
 import argparse
+import inspect
 import os
 import pathlib
 import sys
@@ -68,7 +69,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix='drill-') as folder:
       found = drill(trials, pathlib.Path(folder))
     command = f'python -m tests.drills {name} --trials={trials}'
-    outcome.write(found, asked.out, command)
+    what = (inspect.getdoc(inspect.getmodule(drill)) or '').partition('\n')[0]
+    outcome.write(found, asked.out, command, what)
     print(outcome.line(found), flush=True)
     failed |= not found.passed
   return int(failed)

@@ -65,11 +65,14 @@ def line(outcome: Outcome) -> str:
   return ' '.join(f'{verdict} {outcome.name}: {"; ".join(shown)}'.split())
 
 
-def write(outcome: Outcome, folder: pathlib.Path, command: str) -> None:
+def write(
+  outcome: Outcome, folder: pathlib.Path, command: str, what: str
+) -> None:
   """Writes `<folder>/<name>.json`."""
   folder.mkdir(parents=True, exist_ok=True)
   record = {
     'name': outcome.name,
+    'what': what,
     'passed': outcome.passed,
     'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     'commit': commit(),
@@ -79,6 +82,7 @@ def write(outcome: Outcome, folder: pathlib.Path, command: str) -> None:
     'trials': outcome.trials,
     'failures': outcome.failures,
     'figures': outcome.figures,
+    'line': line(outcome),
     'command': command,
   }
   text = json.dumps(record, indent=2, allow_nan=False) + '\n'
