@@ -7,6 +7,7 @@ nothing about it needs saving.
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -29,9 +30,14 @@ def permutation(key: jax.Array, n: int) -> jax.Array:
   Returns:
     i32[n].
 
+  Raises:
+    ValueError: for n below 1.
+
   References:
     Black, Rogaway, Ciphers with arbitrary finite domains, 2002.
   """
+  if n < 1:
+    raise ValueError(f'n: expected at least 1, got {n}')
   if n <= 4096:
     return jax.random.permutation(key, n)
   half = ((n - 1).bit_length() + 1) // 2
@@ -62,9 +68,14 @@ def shuffled(batch: int) -> Callable[[jax.Array, Split], jax.Array]:
   Returns:
     (key, split) -> i32[steps, batch] with steps = examples // batch.
 
+  Raises:
+    ValueError: for a batch below 1.
+
   References:
     Lecture 4 ("Make sure the examples are selected randomly").
   """
+  if batch < 1:
+    raise ValueError(f'batch: expected at least 1 example, got {batch}')
 
   def rows(key, split):
     n = len(split.y)
@@ -93,12 +104,15 @@ def p_by_k(
     side.
 
   Raises:
+    ValueError: for p or k below 1.
     UsageError: where fewer than p classes have k training examples.
 
   References:
     Hermans, Beyer, Leibe, In defense of the triplet loss for person
     re-identification, 2017.
   """
+  if min(p, k) < 1:
+    raise ValueError(f'p, k: expected at least 1 of each, got {p} and {k}')
   enough = sum(count >= k for count in spec.class_counts)
   if enough < p:
     raise UsageError(
@@ -130,14 +144,20 @@ def p_by_k(
 
 
 def as_float(split: Split) -> Split:
-  """Turns uint8 images into f32 in [0, 1]; anything else passes.
+  """Turns uint8 images into f32 in [0, 1]; floats pass.
 
   Args:
-    split: one example or many.
+    split: one example or many; x is u8[...] or f[...].
 
   Returns:
     The same with images in f32.
+
+  Raises:
+    ValueError: for an x of another dtype.
   """
+  dtype = split.x.dtype
+  if dtype != jnp.uint8 and not jnp.issubdtype(dtype, jnp.floating):
+    raise ValueError(f'x: expected uint8 images or floats, got {dtype}')
   return jax.tree.map(
     lambda a: a.astype(jnp.float32) / 255 if a.dtype == jnp.uint8 else a, split
   )
@@ -152,5 +172,13 @@ def take(split: Split, rows: jax.Array) -> Split:
 
   Returns:
     A Split of `batch` examples, images as f32 in [0, 1].
+
+  Raises:
+    AssertionError: for rows that are not i32[batch], or another number of
+      labels than examples.
+    ValueError: for an x that `as_float` does not take.
   """
+  chex.assert_rank(rows, 1)
+  chex.assert_type(rows, int)
+  chex.assert_equal_shape_prefix(list(split), 1)
   return as_float(jax.tree.map(lambda a: a[rows], split))

@@ -12,7 +12,7 @@ swept. So never branch in Python on a float.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 
@@ -23,6 +23,8 @@ def flag(
   choices: Sequence[str] | None = None,
   low: float | None = None,
   high: float | None = None,
+  only: Mapping[str, Collection[str]] | None = None,
+  unless: Mapping[str, Any] | None = None,
 ) -> Any:
   """Declares one field of a Config as a command-line flag.
 
@@ -32,13 +34,24 @@ def flag(
     choices: the only strings allowed, or None.
     low: smallest number allowed, or None.
     high: largest number allowed, or None.
+    only: another flag -> its values with which this one has an effect; a dict
+      gives this one's default on the command line with each, as a margin's
+      with its loss.
+    unless: another flag -> its value with which this one has no effect.
 
   Returns:
     A `dataclasses.field` carrying these as metadata.
   """
   return dataclasses.field(
     default=default,
-    metadata={'help': help, 'choices': choices, 'low': low, 'high': high},
+    metadata={
+      'help': help,
+      'choices': choices,
+      'low': low,
+      'high': high,
+      'only': only or {},
+      'unless': unless or {},
+    },
   )
 
 
@@ -74,15 +87,48 @@ NETWORKS = (
 EMBEDDING_LOSSES = (
   'triplet',
   'triplet_soft',
+  'triplet_swap',
   'contrastive',
   'n_pairs',
   'lifted_structure',
   'multi_similarity',
   'nt_xent',
   'supervised_contrastive',
+  'margin',
+  'proxy_nca',
+  'proxy_anchor',
+  'arcface',
+  'cosface',
 )
+MINING = ('all', 'hard', 'semihard')
+# The losses of mined triplets; and those with a margin, with its usual value.
+MINED = ('triplet', 'triplet_soft', 'margin')
+MARGINS = {
+  'triplet': 0.2,
+  'triplet_swap': 0.2,
+  'contrastive': 1.0,
+  'lifted_structure': 1.0,
+  'margin': 0.2,
+  'proxy_anchor': 0.1,
+  'arcface': 0.5,
+  'cosface': 0.35,
+}
 AUTOENCODERS = ('dense', 'conv', 'variational')
 SCHEDULES = ('constant', 'cosine', 'linear', 'step')
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """Flags of a network chosen by its name, and of what it meets in training."""
+
+  network: str = flag('auto', 'auto: convnet or mlp', choices=NETWORKS)
+  dropout: float = flag(
+    0.0, 'dropout rate', low=0, high=0.95, unless={'network': 'linear'}
+  )
+  shift: int = flag(
+    0, 'training moves images by up to so many pixels, at random', low=0
+  )
+  flip: bool = flag(False, 'training mirrors every second image, at random')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +139,11 @@ class Training:
   optimizer: str = flag('adam', 'update rule', choices=OPTIMIZERS)
   learning_rate: float = flag(1e-3, 'size of a step', low=0)
   momentum: float = flag(
-    0.9, 'decay of past gradients, for momentum and nesterov', low=0, high=1
+    0.9,
+    'decay of past gradients, for momentum and nesterov',
+    low=0,
+    high=1,
+    only={'optimizer': ('momentum', 'nesterov')},
   )
   schedule: str = flag(
     'constant', 'how the learning rate falls over the run', choices=SCHEDULES
@@ -152,17 +202,23 @@ class Data:
   )
 
 
+OF_RUNS = {'mode': ('train', 'evaluate')}
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
   """Which runs, and where they go: the flags of `launch.py` itself."""
 
-  seeds: int = flag(1, 'number of seeds, counted from --seed', low=1)
-  seed: int = flag(0, 'first seed', low=0, high=2**31 - 1)
+  seeds: int = flag(
+    1, 'number of seeds, counted from --seed', low=1, only=OF_RUNS
+  )
+  seed: int = flag(0, 'first seed', low=0, high=2**31 - 1, only=OF_RUNS)
   sweep: str = flag(
     'auto',
     'runs one after another (map: each bitwise equal to a lone run) or side by '
     'side (vmap); auto: map on a CPU, vmap on an accelerator',
     choices=('auto', 'map', 'vmap'),
+    only=OF_RUNS,
   )
   mode: str = flag(
     'train',
@@ -170,9 +226,23 @@ class Run:
     '--network; gradcheck of every layer and loss',
     choices=('train', 'evaluate', 'summary', 'gradcheck'),
   )
-  restart: bool = flag(False, 'throw away what --workdir holds and start over')
+  restart: bool = flag(
+    False,
+    'throw away what --workdir holds and start over',
+    only={'mode': ('train',)},
+  )
   workdir: str = flag(
-    '', "folder of the run; '' is results/<experiment>/<UTC time>"
+    '',
+    "folder of the run; '' is results/<experiment>/<UTC time>",
+    only=OF_RUNS,
+  )
+  cache: bool = flag(
+    True, "keep compiled programs in the user's cache folder", only=OF_RUNS
+  )
+  profile: str = flag(
+    '',
+    'folder for a trace of the first steps, for TensorBoard, XProf or Perfetto',
+    only={'mode': ('train',)},
   )
 
 
@@ -247,6 +317,32 @@ def fields(config: Any) -> list[dataclasses.Field]:
     value = getattr(config, field.name)
     found += fields(value) if dataclasses.is_dataclass(value) else [field]
   return found
+
+
+def idle(field: dataclasses.Field, values: Mapping[str, Any]) -> str:
+  """Tells why a flag has no effect beside the others.
+
+  Args:
+    field: of the flag.
+    values: every flag by name.
+
+  Returns:
+    The reason and the fix, for a message; '' where it has an effect.
+  """
+  for other, known in field.metadata['only'].items():
+    if values[other] not in known:
+      few = len(known) <= 3
+      return (
+        f'has no effect with --{other}={values[other]}; leave it out, or give '
+        + (f'--{other}={" or ".join(known)}' if few else f'another --{other}')
+      )
+  for other, value in field.metadata['unless'].items():
+    if values[other] == value:
+      return (
+        f'has no effect with --{other}={value}; leave it out, or give another '
+        f'--{other}'
+      )
+  return ''
 
 
 class Ended(Exception):

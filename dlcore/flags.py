@@ -11,7 +11,6 @@ import importlib
 import math
 import os
 import pathlib
-import textwrap
 import types
 import unicodedata
 from typing import Any, NamedTuple
@@ -20,11 +19,14 @@ from absl import flags
 
 import experiments
 from dlcore import config as configs
+from dlcore import manual
 from dlcore.config import UsageError
 
 # What an i32 and an f32 on the device can hold.
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38
 MOST_RUNS = 100_000
+# Other words for a value, for the question 'did you mean'.
+ALSO = {'siamese': 'contrastive', 'vae': 'variational'}
 
 
 class Settings(NamedTuple):
@@ -71,7 +73,7 @@ def _docstring(name: str) -> str:
 
 def _suggest(value: str, known: list[str]) -> str:
   """Ends an error message: the nearest known name, or all of them."""
-  close = difflib.get_close_matches(value, known, n=1)
+  close = difflib.get_close_matches(ALSO.get(value, value), known, n=1)
   return f"did you mean '{close[0]}'?" if close else 'try ' + ', '.join(known)
 
 
@@ -246,7 +248,7 @@ def parse(argv: list[str]) -> Settings:
     text = f'{mode}: looks at the code alone, without data'
     return settle(mode, None, configs.TOOLS[mode](), text, arguments)
   if mode == 'evaluate' and not _wants_help(arguments):
-    # A trained run knows its flags; those given here as well override them.
+    # A trained run knows its flags.
     known = _trained(_given(arguments, 'workdir'))
     theirs, asked = (_given(a, 'experiment') for a in (known, arguments))
     if asked not in (None, theirs):
@@ -257,12 +259,41 @@ def parse(argv: list[str]) -> Settings:
   name = _given(arguments, 'experiment')
   if name is None:
     if _wants_help(arguments):
-      raise Help(_overview())
+      every = {each: _docstring(each) for each in names()}
+      raise Help(manual.overview(every))
     raise UsageError('give --experiment=NAME, one of ' + ', '.join(names()))
   if name not in names():
     raise UsageError(f'--experiment={short(name)}: {_suggest(name, names())}')
   module = importlib.import_module(f'experiments.{name}')
-  return settle(name, module, module.Config(), _docstring(name), arguments)
+  text = _docstring(name)
+  found = settle(name, module, module.Config(), text, arguments)
+  if found.run.mode == 'evaluate':
+    _refuse_other(settle(name, module, module.Config(), text, known), found)
+  return found
+
+
+def _refuse_other(trained: Settings, asked: Settings) -> None:
+  """Refuses to evaluate a run with other flags than it was trained with."""
+  before, now = (
+    configs.flatten(s.config)
+    | {'seeds': s.run.seeds, 'seed': s.run.seed}
+    | s.swept
+    for s in (trained, asked)
+  )
+  for name, value in now.items():
+    if value != before[name] and name != 'data_dir':
+      raise UsageError(
+        f'--{name}={_typed(value)}: {short(asked.run.workdir)} holds a run '
+        f'with --{name}={_typed(before[name])}; leave the flag out, or train '
+        'in another folder'
+      )
+
+
+def _typed(value: Any) -> str:
+  """Writes a value as it is typed, bounded in length."""
+  listed = value if isinstance(value, tuple) else (value,)
+  shown = [f'{v:.15g}' if isinstance(v, float) else str(v) for v in listed]
+  return short(','.join(shown))
 
 
 def settle(
@@ -294,7 +325,7 @@ def settle(
   _define(configs.Run(), values)
   _define(config, values)
   if _wants_help(arguments):
-    raise Help(_explain(text, config))
+    raise Help(manual.explain(text, config))
   for argument in arguments:
     # absl compares an unknown name with every flag, letter by letter.
     if argument.startswith('-') and len(argument.partition('=')[0]) > 99:
@@ -316,6 +347,8 @@ def settle(
   chosen = {}
   for field in configs.fields(config):
     value = values[field.name].value
+    if not values[field.name].present:
+      value = _own_default(field, values)
     if isinstance(value, tuple):
       if len(value) > 1:
         swept[field.name] = value
@@ -336,8 +369,23 @@ def settle(
       f'--seeds={run.seeds}: makes {runs:,} runs, at most {MOST_RUNS:,}; lower '
       'it or sweep fewer values'
     )
+  # The flags of a trained run are as they are.
+  checked = [] if run.mode == 'evaluate' else configs.fields(config)
+  for field in configs.fields(run) + checked:
+    found = values[field.name]
+    why = configs.idle(field, chosen | configs.flatten(run))
+    if why and found.value != found.default:
+      raise UsageError(f'--{field.name}={_typed(found.value)}: {why}')
   config = configs.replace(config, chosen)
   return Settings(name, module, config, run, swept, arguments)
+
+
+def _own_default(field: dataclasses.Field, values: flags.FlagValues) -> Any:
+  """Finds a default, which may go by the value of another flag."""
+  for other, known in field.metadata['only'].items():
+    if isinstance(known, dict) and values[other].value in known:
+      return (known[values[other].value],)
+  return values[field.name].value
 
 
 def _unknown_flag(name: str, flag: str, known: list[str]) -> UsageError:
@@ -353,41 +401,3 @@ def _unknown_flag(name: str, flag: str, known: list[str]) -> UsageError:
   close = difflib.get_close_matches(flag, known, n=1)
   hint = f'did you mean --{close[0]}?' if close else 'see --help'
   return UsageError(f'--{short(flag)}: no such flag; {hint}')
-
-
-def _overview() -> str:
-  """Writes the help without an experiment: what there is to choose from."""
-  lines = ['usage: python launch.py --experiment=NAME [--flag=value ...]', '']
-  for name in names():
-    first = _docstring(name).split('\n')[0]
-    lines.append(f'  {name:16} {first}')
-  lines += ['', 'python launch.py --experiment=NAME --help lists its flags.']
-  return '\n'.join(lines)
-
-
-def _explain(text: str, config: Any) -> str:
-  """Writes the help of one experiment: docstring, then every flag."""
-  lines = [text.strip()]
-  for title, part in (('experiment', config), ('run', configs.Run())):
-    lines += ['', f'Flags of the {title}:']
-    defaults = configs.flatten(part)
-    for field in configs.fields(part):
-      default = defaults[field.name]
-      text = field.metadata['help']
-      if field.metadata['choices']:
-        text += ' (' + ', '.join(field.metadata['choices']) + ')'
-      shown = f"'{default}'" if isinstance(default, str) else f'{default:g}'
-      if isinstance(default, bool):
-        shown = str(default).lower()
-      head = f'  --{field.name}={shown}'
-      body = textwrap.wrap(text, 60, break_long_words=False)
-      lines.append(f'{head:28} {body[0]}' if len(head) < 28 else head)
-      rest = body[1:] if len(head) < 28 else body
-      lines += [' ' * 29 + line for line in rest]
-  lines += [
-    '',
-    'A float may be a list, --learning_rate=0.01,0.03: every combination is '
-    'then run',
-    'with every seed, all in one compiled program.',
-  ]
-  return '\n'.join(lines)

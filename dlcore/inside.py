@@ -172,7 +172,9 @@ def autoencoder_figures(
       grid = np.stack(np.meshgrid(side, side[::-1]), -1)
       images = decode(grid.reshape(-1, 2))
       drawn['manifold'] = visualize.manifold(
-        np.asarray(images).reshape(30, 30, *data.spec.shape)
+        np.asarray(images).reshape(30, 30, *data.spec.shape),
+        title='latent plane: quantiles 2 % to 98 % of N(0, 1), '
+        f'z from {side[0]:.2f} to {side[-1]:.2f}',
       )
     return drawn
 

@@ -311,6 +311,7 @@ def hard_examples(losses: jax.Array, *, count: int | jax.Array) -> jax.Array:
 
   Raises:
     AssertionError: for a wrong rank or dtype.
+    ValueError: for a plain count below 0.
 
   References:
     Shrivastava, Gupta, Girshick: Training region-based object detectors with
@@ -318,6 +319,8 @@ def hard_examples(losses: jax.Array, *, count: int | jax.Array) -> jax.Array:
   """
   chex.assert_rank(losses, 1)
   chex.assert_type(losses, float)
+  if isinstance(count, int) and count < 0:
+    raise ValueError(f'count: expected 0 or more, got {count}')
   order = jnp.argsort(jax.lax.stop_gradient(losses), descending=True)
   kept = jnp.arange(len(losses)) < count
   return jnp.zeros_like(losses).at[order].set(kept.astype(losses.dtype))

@@ -43,6 +43,9 @@ def schedule(
     0 along half a cosine or a line, or is divided by 10 at one half and at
     three quarters of the rest ('step').
 
+  Raises:
+    ValueError: for another schedule, or steps below 1.
+
   References:
     Loshchilov, Hutter, SGDR, 2017 (cosine); He et al., Deep residual learning,
     2016 (step); Goyal et al., Accurate, large minibatch SGD, 2017 (warm-up).
@@ -53,6 +56,11 @@ def schedule(
     'linear': lambda p: 1 - p,
     'step': lambda p: jnp.where(p < 0.5, 1.0, jnp.where(p < 0.75, 0.1, 0.01)),
   }
+  if training.schedule not in shapes or steps < 1:
+    raise ValueError(
+      f'schedule, steps: expected one of {[*shapes]} and at least 1, got '
+      f'{training.schedule!r} and {steps}'
+    )
   shape = shapes[training.schedule]
 
   def rate(step):
@@ -82,11 +90,19 @@ def penalty_gradient(
   Returns:
     A stateless optax transformation.
 
+  Raises:
+    ValueError: for a plain number below 0; from its `update`, without params.
+
   References:
     Lecture 3 (a penalty lambda R(W)).
   """
+  for name, factor in (('l2', l2), ('l1', l1)):
+    if isinstance(factor, int | float) and factor < 0:
+      raise ValueError(f'{name}: expected a factor of at least 0, got {factor}')
 
   def update(updates, params):
+    if params is None:
+      raise ValueError('penalty_gradient: expected params, got None')
     return jax.tree.map(
       lambda g, w: g + 2 * l2 * w + l1 * jnp.sign(w) if w.ndim > 1 else g,
       updates,
@@ -110,6 +126,7 @@ def make(config: Any, spec: Spec) -> optax.GradientTransformation:
     theta <- theta - rate * D.
 
   Raises:
+    ValueError: for another optimizer or schedule.
     UsageError: for adamw without weight decay, which would be adam.
 
   References:
@@ -117,6 +134,10 @@ def make(config: Any, spec: Spec) -> optax.GradientTransformation:
     weight decay regularization, 2019; You et al., LAMB, 2020.
   """
   chain, training = [], config.training
+  if training.optimizer not in RULES:
+    raise ValueError(
+      f'optimizer: expected one of {[*RULES]}, got {training.optimizer!r}'
+    )
   if training.optimizer == 'adamw' and flags.absent(training.weight_decay):
     raise flags.UsageError(
       '--optimizer=adamw with --weight_decay=0 is adam: give --weight_decay '

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +44,13 @@ def settings(swept: dict[str, tuple[float, ...]]) -> list[dict[str, float]]:
 
   Returns:
     One {name: value} per setting; [{}] where nothing is swept.
+
+  Raises:
+    ValueError: for a name without values.
   """
+  empty = [name for name, values in swept.items() if not len(values)]
+  if empty:
+    raise ValueError(f'swept: expected values for each name, got none: {empty}')
   return [
     dict(zip(swept, values, strict=True))
     for values in itertools.product(*swept.values())
@@ -63,10 +70,18 @@ def plan(
 
   Returns:
     R = settings x seeds runs.
+
+  Raises:
+    ValueError: for seeds below 1, or a name that is no float of the config.
   """
-  every = settings(swept)
+  if seeds < 1:
+    raise ValueError(f'seeds: expected at least 1, got {seeds}')
+  every, flags = settings(swept), configs.flatten(config)
+  known = [name for name, v in flags.items() if isinstance(v, float)]
+  if not {*swept} <= {*known}:
+    raise ValueError(f'swept: expected names out of {known}, got {[*swept]}')
   floats = {}
-  for name, value in configs.flatten(config).items():
+  for name, value in flags.items():
     if isinstance(value, float):
       values = [setting.get(name, value) for setting in every]
       if len(set(values)) > 1 or not configs.absent(values[0]):
@@ -107,7 +122,12 @@ def programs(
 
   Returns:
     The programs, not yet compiled.
+
+  Raises:
+    ValueError: for another `how`, or runs below 1.
   """
+  if how not in ('map', 'vmap'):
+    raise ValueError(f"how: expected 'map' or 'vmap', got {how!r}")
 
   def experiment(run: Runs) -> train.Experiment:
     return make(configs.replace(config, run.floats), data.spec)
@@ -165,7 +185,12 @@ def spread(
 
   Returns:
     The function, sharded where there is more than one device to use.
+
+  Raises:
+    ValueError: for runs below 1.
   """
+  if runs < 1:
+    raise ValueError(f'runs: expected at least 1, got {runs}')
   devices = max(
     n for n in range(1, jax.local_device_count() + 1) if runs % n == 0
   )
@@ -198,6 +223,11 @@ def on_device(data: Dataset) -> train.Splits:
 
   Returns:
     Its splits.
+
+  Raises:
+    AssertionError: for another number of labels than examples.
   """
   splits = train.Splits(data.train, data.validation, data.test)
+  for split in splits:
+    chex.assert_equal_shape_prefix(list(split), 1)
   return jax.tree.map(jnp.asarray, splits)

@@ -8,6 +8,7 @@ resumed run is bitwise the same run.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -115,7 +116,13 @@ def init(exp: Experiment, seed: jax.Array, data: Splits) -> State:
 
   Returns:
     The state before the first epoch.
+
+  Raises:
+    AssertionError: for a seed that is not i32[].
+    ValueError: for examples that the network does not take.
   """
+  chex.assert_rank(seed, 0)
+  chex.assert_type(seed, int)
   key = jax.random.fold_in(jax.random.key(seed), 0)
   params, _ = exp.model.init(key, data.train.x.shape[1:])
   found = jax.eval_shape(
@@ -147,8 +154,13 @@ def steps(exp: Experiment, data: Splits) -> tuple[int, int]:
 
   Returns:
     (steps, batch).
+
+  Raises:
+    AssertionError: for other batches than i32[steps, batch].
   """
   rows = jax.eval_shape(exp.batches, jax.random.key(0), data.train)
+  chex.assert_rank(rows, 2)
+  chex.assert_type(rows, int)
   return rows.shape[0], rows.shape[1]
 
 
@@ -170,7 +182,14 @@ def predict(
 
   Returns:
     The pytree with a leading axis N.
+
+  Raises:
+    AssertionError: for another number of labels than examples.
+    ValueError: for a chunk below 1.
   """
+  chex.assert_equal_shape_prefix(list(split), 1)
+  if chunk < 1:
+    raise ValueError(f'chunk: expected at least 1 example, got {chunk}')
 
   def one(at):
     i, example = at
@@ -198,9 +217,14 @@ def supervised(
   Returns:
     `Experiment.loss` and `Experiment.evaluate`, both means over examples.
 
+  Raises:
+    ValueError: for hardest below 0.
+
   References:
     Lecture 0 (hard example mining).
   """
+  if hardest < 0:
+    raise ValueError(f'hardest: expected 0 or more, got {hardest}')
   forward = batched(model)
 
   def loss(params, batch, key):
@@ -230,7 +254,13 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
   Returns:
     The state after it. Where the loss or the update is not finite, nothing
     changes but `diverged` and `sums`.
+
+  Raises:
+    AssertionError: for another number of labels than examples.
+    TypeError: for a loss that is not one number.
+    ValueError: for examples that the network does not take.
   """
+  chex.assert_equal_shape_prefix(list(batch), 1)
   (loss, metrics), grads = jax.value_and_grad(exp.loss, has_aux=True)(
     state.params, batch, key
   )
@@ -271,7 +301,12 @@ def part_of_epoch(
 
   Returns:
     The state after them.
+
+  Raises:
+    AssertionError: for a seed or steps that are not i32[].
   """
+  chex.assert_rank([seed, first, last], 0)
+  chex.assert_type([seed, first, last], int)
   run_key = jax.random.fold_in(jax.random.key(seed), 1)
   order_key, step_key = jax.random.split(
     jax.random.fold_in(run_key, state.epoch)
@@ -302,9 +337,15 @@ def end_of_epoch(
     steps), 'validation/...', 'step' (updates done), 'ran' (False if the run had
     halted before) and 'halted'.
 
+  Raises:
+    AssertionError: for other batches than i32[steps, batch].
+    ValueError: for patience below 0.
+
   References:
     Lecture 2 (early stopping on a validation split: keep the best).
   """
+  if patience < 0:
+    raise ValueError(f'patience: expected 0 or more epochs, got {patience}')
   count, batch = steps(exp, data)
   params = state.params
   if has_batch_norm(exp.model):
@@ -362,7 +403,14 @@ def advance(
   Returns:
     The state after them, and the curves {name: [most]}; only the rows of epochs
     that ended are used. A run that has halted is left as it is.
+
+  Raises:
+    AssertionError: for a seed or a span that is not of i32[].
+    ValueError: for most below 1 or patience below 0.
   """
+  chex.assert_rank([seed, *span], 0)
+  if most < 1:
+    raise ValueError(f'most: expected at least 1 epoch, got {most}')
   count, _ = steps(exp, data)
   finish = lambda state: end_of_epoch(exp, data, state, patience=patience)
   nothing = jax.tree.map(
@@ -404,6 +452,10 @@ def fit(
 
   Returns:
     The last state, and the curves {name: [epochs]}.
+
+  Raises:
+    AssertionError: for a seed that is not i32[].
+    ValueError: for epochs below 1 or patience below 0.
 
   References:
     Lu et al., PureJaxRL, 2022, for training as one function of a key.

@@ -6,7 +6,7 @@ accuracy 0.9843 ± 0.0060 on test digits; 8 seeds train in 7.9 s, 2 cores.
 
 import dataclasses
 
-from dlcore.config import NETWORKS, Data, Training, UsageError, flag
+from dlcore.config import Data, Network, Training, UsageError, flag
 
 TASK = 'classification'
 
@@ -23,9 +23,8 @@ class Config:
   hard_examples: int = flag(
     0, 'learn from so many largest losses of a batch; 0: from all', low=0
   )
-  network: str = flag('auto', 'auto: convnet or mlp', choices=NETWORKS)
-  dropout: float = flag(0.25, 'dropout rate', low=0, high=0.95)
   batch_size: int = flag(64, 'examples in a batch', low=1)
+  network: Network = Network(dropout=0.25)
   data: Data = Data()
   training: Training = Training(epochs=30)
 

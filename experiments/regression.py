@@ -9,15 +9,18 @@ import dataclasses
 from dlcore.config import Data, Training, flag
 
 TASK = 'regression'
+BARE = {'dataset': 'line', 'hidden': 0}  # no hidden units
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
   """Flags of the regression experiment."""
 
-  hidden: int = flag(128, 'hidden units; --dataset=line has none', low=0)
-  activation: str = flag('relu', 'their s(x)', choices=('relu', 'sigmoid'))
-  dropout: float = flag(0.0, 'dropout rate', low=0, high=0.95)
+  hidden: int = flag(128, 'hidden units', low=0, unless={'dataset': 'line'})
+  activation: str = flag(
+    'relu', 'their s(x)', choices=('relu', 'sigmoid'), unless=BARE
+  )
+  dropout: float = flag(0.0, 'dropout rate', low=0, high=0.95, unless=BARE)
   batch_size: int = flag(32, 'examples in a batch', low=1)
   data: Data = Data(dataset='diabetes')
   training: Training = Training(
@@ -33,14 +36,9 @@ def experiment(config, spec):
   from dlcore import models, optim, train
 
   line = spec.name == 'line'
-  model = models.mlp(
-    () if line or not config.hidden else (config.hidden,),
-    spec.targets,
-    dropout=config.dropout,
-    activation={'relu': layers.relu, 'sigmoid': layers.sigmoid}[
-      config.activation
-    ],
-  )
+  sizes = () if line or not config.hidden else (config.hidden,)
+  s = {'relu': layers.relu, 'sigmoid': layers.sigmoid}[config.activation]
+  model = models.mlp(sizes, spec.targets, dropout=config.dropout, activation=s)
   mean, std = jnp.array(spec.y_mean or 0.0), jnp.array(spec.y_std or 1.0)
   example = lambda found, y: {'loss': losses.mean_squared(found, y)}
   loss, mean_loss = train.supervised(model, example)

@@ -1,6 +1,7 @@
 """What --network, --kind and --loss name is what one gets."""
 
 import dataclasses
+import inspect
 from types import SimpleNamespace
 
 import chex
@@ -11,10 +12,11 @@ import optax
 import pytest
 
 from dlcore import batches, config, data, layers, losses, mining, models, train
-from dlcore.config import Training, UsageError
+from dlcore.config import Network, Training, UsageError
 
 rng = np.random.default_rng(0)
 LABELS = np.array([0, 0, 0, 1, 1, 2], np.int32)
+BETA = np.array([1.2, 0.8, 1.0], np.float32)  # a boundary for each class
 IMAGES = SimpleNamespace(shape=(8, 8, 1), name='digits')
 TABLE = SimpleNamespace(shape=(4,), name='iris')
 
@@ -26,14 +28,22 @@ def points(n=6, d=4):
 
 def chosen(network, dtype='float32', **more):
   training = dataclasses.replace(Training(), dtype=dtype)
-  return SimpleNamespace(
-    network=network, dropout=0.0, training=training, **more
-  )
+  return SimpleNamespace(network=Network(network), training=training, **more)
 
 
 def test_the_flags_name_what_there_is():
   assert set(config.NETWORKS) == {'auto', *models.NETWORKS}
   assert set(config.EMBEDDING_LOSSES) == set(losses.EMBEDDING)
+  assert {*config.MINED, *config.MARGINS} <= set(losses.EMBEDDING)
+
+
+def test_margins_are_those_of_the_losses():
+  for name in config.EMBEDDING_LOSSES:
+    options = inspect.signature(getattr(losses, name)).parameters
+    assert ('margin' in options) == (name in config.MARGINS)
+    if name in config.MARGINS:
+      default = options['margin'].default
+      assert default in (inspect.Parameter.empty, config.MARGINS[name])
 
 
 def by_loops(z, loss, kind, margin):
@@ -70,8 +80,15 @@ def by_loops(z, loss, kind, margin):
         pairs.append((p, min(beyond, key=lambda j: d[a, j]) if beyond else far))
     for p, q in pairs:
       gap = d[a, p] - d[a, q]
-      soft = np.log1p(np.exp(gap))
-      found.append(soft if loss == 'triplet_soft' else max(0, gap + margin))
+      if loss == 'triplet_soft':
+        found.append(np.log1p(np.exp(gap)))
+      elif loss == 'triplet_swap':
+        found.append(max(0, gap + margin, d[a, p] - d[p, q] + margin))
+      elif loss == 'margin':
+        pull = max(0, d[a, p] - BETA[LABELS[a]] + margin)
+        found.append(pull + max(0, BETA[LABELS[a]] - d[a, q] + margin))
+      else:
+        found.append(max(0, gap + margin))
   return np.mean(found)
 
 
@@ -82,26 +99,48 @@ def by_loops(z, loss, kind, margin):
     ('triplet', 'hard'),
     ('triplet', 'semihard'),
     ('triplet_soft', 'all'),
+    ('triplet_swap', 'all'),
     ('contrastive', 'all'),
+    ('margin', 'all'),
+    ('margin', 'hard'),
+    ('margin', 'semihard'),
   ],
 )
 def test_the_chosen_loss_is_its_definition(loss, kind):
   z = points()
-  found = losses.embedding_loss(z, LABELS, loss=loss, mining=kind, margin=0.4)
+  learned = {'value': jnp.asarray(BETA)} if loss == 'margin' else None
+  found = losses.embedding_loss(
+    z, LABELS, loss=loss, mining=kind, margin=0.4, learned=learned
+  )
   scale = 0.5 if loss == 'contrastive' else 1  # Hadsell's 1/2
   expected = scale * by_loops(z, loss, kind, 0.4)
   np.testing.assert_allclose(losses.masked_mean(*found), expected, rtol=1e-4)
 
 
+def test_a_loss_without_what_it_learns_is_refused():
+  with pytest.raises(ValueError, match=r"learned: expected .*'cosface', got"):
+    losses.embedding_loss(
+      points(), LABELS, loss='cosface', mining='all', margin=0.4
+    )
+
+
+def head_of(loss, counts=(3, 2, 1)):
+  options = {'loss': loss, 'mining': 'all', 'margin': 0.5, 'embedding': 4}
+  head, compare = losses.choose(
+    SimpleNamespace(**options), SimpleNamespace(class_counts=counts)
+  )
+  params, shape = layers.serial(*head).init(jax.random.key(0), (4,))
+  assert shape == (4,)
+  return params.get('1_loss'), compare
+
+
 @pytest.mark.parametrize('loss', config.EMBEDDING_LOSSES)
 def test_every_chosen_loss_falls_and_is_finite(loss):
+  learned, compare = head_of(loss)
+
   def mean(z):
     unit = z / jnp.sqrt(jnp.sum(z**2, -1, keepdims=True) + 1e-12)
-    return losses.masked_mean(
-      *losses.embedding_loss(
-        unit, jnp.asarray(LABELS), loss=loss, mining='all', margin=0.5
-      )
-    )
+    return losses.masked_mean(*compare(unit, jnp.asarray(LABELS), learned))
 
   z = jnp.asarray(points())
   step = jax.jit(lambda z: z - 0.1 * jax.grad(mean)(z))
@@ -110,6 +149,63 @@ def test_every_chosen_loss_falls_and_is_finite(loss):
     after = step(after)
   assert mean(after) < mean(z)
   chex.assert_tree_all_finite(jax.grad(mean)(jnp.ones((6, 4))))
+
+
+@pytest.mark.parametrize(
+  ('loss', 'shape'),
+  [('triplet', None), ('margin', (4,)), ('arcface', (4, 4))],
+)
+def test_a_loss_has_a_row_for_every_label_of_the_training_split(loss, shape):
+  # Class 1 has no examples, and classes 4 and 5 are held out.
+  learned, compare = head_of(loss, (3, 0, 2, 1, 0, 0))
+  assert shape == (learned and learned['value'].shape)
+  if loss != 'arcface':
+    return
+  z, y = points(), np.array([0, 2, 3, 3, 2, 0], np.int32)
+  values, valid = compare(z, y, learned)
+  by_hand = [
+    losses.arcface(*one, margin=0.5)
+    for one in zip(z, [learned['value']] * 6, y, strict=True)
+  ]
+  np.testing.assert_allclose(values, by_hand, rtol=1e-5)
+  assert valid.all()
+
+
+@pytest.fixture(scope='module')
+def retrieved(tiny):
+  """The function (params, split) -> metrics, compiled once for all losses."""
+  made = tiny('triplet')
+  evaluate = jax.jit(made.make(made.config, made.data.spec).evaluate)
+  return lambda params, split: evaluate(
+    {k: v for k, v in params.items() if k != '2_loss'}, split
+  )
+
+
+@pytest.mark.parametrize('loss', config.EMBEDDING_LOSSES)
+def test_every_loss_learns_digits(loss, tiny, retrieved):
+  margin = config.MARGINS.get(loss, 0.0)
+  made = tiny('triplet', loss=loss, margin=margin, learning_rate=0.01)
+  exp = made.make(made.config, made.data.spec)
+  splits = train.Splits(*jax.tree.map(jnp.asarray, made.data[1:]))
+
+  @jax.jit
+  def run(data):
+    seed = jnp.int32(0)
+    epoch = lambda i, state: train.part_of_epoch(
+      exp, data, seed, state._replace(epoch=i), jnp.int32(0), jnp.int32(6)
+    )
+    start = train.init(exp, seed, data)
+    return start.params, jax.lax.fori_loop(0, 8, epoch, start).params
+
+  start, params = run(splits)
+  before, after = (retrieved(p, splits.test) for p in (start, params))
+  assert after['map@r'] > before['map@r'] + 0.15
+  assert after['precision@1'] > before['precision@1'] + 0.1
+  learned = {'margin', 'proxy_nca', 'proxy_anchor', 'arcface', 'cosface'}
+  assert ('2_loss' in params) == (loss in learned)
+  if loss in learned:
+    change = params['2_loss']['value'] - start['2_loss']['value']
+    assert (jnp.abs(change).reshape(10, -1).max(1) > 0.01).all()
 
 
 @pytest.mark.parametrize('name', ['linear', 'mlp', 'convnet'])

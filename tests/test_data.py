@@ -236,20 +236,6 @@ def test_wrong_task(name, task, words):
 
 
 @pytest.mark.parametrize(
-  'values, match',
-  [
-    ({'validation': 0}, '1..50'),
-    ({'validation': 51}, '1..50'),
-    ({'resize': -1}, 'resize'),
-    ({'task': 'ranking'}, 'ranking'),
-  ],
-)
-def test_arguments_out_of_range(values, match):
-  with pytest.raises(ValueError, match=match):
-    data.load('digits', **values)
-
-
-@pytest.mark.parametrize(
   'source, match',
   [
     (table(np.zeros(9, np.int32), names=('a',)), '1 class'),

@@ -73,6 +73,12 @@ VARIANTS = {
     {'accuracy', 'loss'},
     'confusion',
   ),
+  'proxies of the classes that are not held out': (
+    'triplet --loss=proxy_anchor --split=classes --p=5 --k=4 --embedding=8 '
+    '--network=linear --epochs=2',
+    {'map@r', 'precision@1'},
+    'embedding',
+  ),
 }
 
 

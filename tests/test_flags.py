@@ -66,7 +66,26 @@ WRONG = {
   f'{TRIPLET} margin=1': ["'margin=1'", '--name=value'],
   f'{TRIPLET} --flagfile=nowhere': ['--flagfile', 'nowhere'],
   f'{TRIPLET} --flagfile': ['--flagfile'],
+  f'{TRIPLET} --loss=siamese': ["--loss=siamese: did you mean 'contrastive'?"],
+  '--experiment=autoencoder --kind=vae': ["did you mean 'variational'?"],
   f'{TRIPLET} --dataset=a\nb': ['--dataset=a\\nb:', 'printed'],
+}
+
+# What has no effect: the flag, beside what, and the fix.
+IDLE = {
+  f'{TRIPLET} --momentum=0.5': ['--optimizer=adam', 'momentum or nesterov'],
+  f'{TRIPLET} --momentum=0.5,0.9': ['--optimizer=adam', 'leave it out'],
+  f'{TRIPLET} --optimizer=sgd --momentum=0.5': ['--optimizer=sgd', 'nesterov'],
+  f'{TRIPLET} --loss=n_pairs --margin=0.3': ['--loss=n_pairs', 'another'],
+  f'{TRIPLET} --loss=nt_xent --margin=0.2,1': ['--loss=nt_xent', 'another'],
+  f'{TRIPLET} --loss=arcface --mining=hard': ['triplet_soft or margin'],
+  f'{TRIPLET} --network=linear --dropout=0.1': ['--network=linear', 'another'],
+  '--experiment=classification --network=linear --dropout=0.1,0.5': ['linear'],
+  '--experiment=regression --dataset=line --hidden=9': ['--dataset=line'],
+  '--experiment=regression --hidden=0 --dropout=0.1': ['--hidden=0', 'another'],
+  '--experiment=regression --hidden=0 --activation=sigmoid': ['--hidden=0'],
+  '--mode=summary --seeds=2': ['--mode=summary', 'train or evaluate'],
+  '--mode=gradcheck --workdir=x': ['--mode=gradcheck', 'leave it out'],
 }
 
 ASK = """
@@ -98,7 +117,7 @@ def asked(tmp_path_factory):
   helps = [['--help'], *([f'--experiment={n}', '--help'] for n in NAMES)]
   done = subprocess.run(
     [sys.executable, '-W', 'error', '-c', ASK],
-    input=json.dumps([argv(text) for text in WRONG] + helps),
+    input=json.dumps([argv(text) for text in [*WRONG, *IDLE]] + helps),
     env=os.environ | {'PYTHONPATH': str(ROOT)},
     cwd=folder,
     capture_output=True,
@@ -108,7 +127,7 @@ def asked(tmp_path_factory):
   assert done.returncode == 0, done.stderr
   answers, heavy = json.loads(done.stdout)
   return (
-    dict(zip([*WRONG, 'help', *NAMES], answers, strict=True)),
+    dict(zip([*WRONG, *IDLE, 'help', *NAMES], answers, strict=True)),
     heavy,
     folder,
   )
@@ -122,6 +141,47 @@ def test_wrong_flags_get_one_line(asked, text):
   assert len(err) < 250
   for part in WRONG[text]:
     assert part in err
+
+
+@pytest.mark.parametrize('text', IDLE)
+def test_flags_without_effect_get_one_line(asked, text):
+  status, out, err = asked[0][text]
+  assert (status, out, err.count('\n')) == (2, '', 1) and len(err) < 200
+  given = text.split()[-1]
+  assert err.startswith(f'launch.py: {given}: has no effect with --')
+  for part in IDLE[text]:
+    assert part in err
+
+
+def test_a_flag_that_has_its_default_is_never_idle():
+  # A flag file lists every flag, also those without effect.
+  for flag in ('--momentum=0.9', '--dropout=0', '--mining=semihard'):
+    parse(TRIPLET, '--network=linear', '--loss=proxy_nca', flag)
+
+
+def test_what_flags_say_of_one_another_is_true_of_them():
+  for part in (
+    *(importlib.import_module(f'experiments.{n}').Config() for n in NAMES),
+    config.Run(),
+  ):
+    every = {field.name: field for field in config.fields(part)}
+    for field in every.values():
+      for other, known in field.metadata['only'].items():
+        assert set(known) <= set(every[other].metadata['choices'])
+        if isinstance(known, dict):
+          default = config.flatten(part)[other]
+          assert known[default] == config.flatten(part)[field.name]
+      for other, value in field.metadata['unless'].items():
+        assert type(value) is type(config.flatten(part)[other])
+
+
+def test_a_default_goes_by_the_value_of_another_flag(tmp_path):
+  for loss, margin in config.MARGINS.items():
+    assert parse(TRIPLET, f'--loss={loss}').config.margin == margin
+    found = parse(TRIPLET, '--margin=0.3', f'--loss={loss}')
+    assert found.config.margin == 0.3
+  found = parse(TRIPLET, '--loss=arcface', '--learning_rate=0.1,0.2')
+  assert same(parse(*workdir.flag_lines(found)), found)
 
 
 def test_flags_and_help_import_nothing_heavy_and_write_nothing(asked):
@@ -141,10 +201,13 @@ def test_help_lists_exactly_the_flags_of_the_experiment(asked, name):
   assert (status, err) == (0, '')
   module = importlib.import_module(f'experiments.{name}')
   expected = {}
-  for part in (module.Config(), module.Config().training, module.Config().data):
+  parts = [module.Config()]
+  for part in parts:
     for field in dataclasses.fields(part):
       value = getattr(part, field.name)
-      if not dataclasses.is_dataclass(value):
+      if dataclasses.is_dataclass(value):
+        parts.append(value)
+      else:
         expected[field.name] = value, field.metadata['help']
   for field in dataclasses.fields(config.Run):
     expected[field.name] = field.default, field.metadata['help']
@@ -294,8 +357,18 @@ def test_evaluate_takes_its_flags_from_the_folder(tmp_path):
   run = dataclasses.replace(trained.run, mode='evaluate')
   found = parse('--mode=evaluate', f'--workdir={folder}')
   assert same(found, trained._replace(run=run))
-  found = parse('--workdir', str(folder), '--mode', 'evaluate', '--p=3')
-  assert found.config == dataclasses.replace(trained.config, p=3)
+  found = parse('--workdir', str(folder), '--mode', 'evaluate', '--seeds=2')
+  assert same(found, trained._replace(run=run))
+  # Where the data lie, and how runs are laid out, may be another now.
+  parse('--mode=evaluate', f'--workdir={folder}', '--data_dir=x', '--sweep=map')
+  for flag, held in (
+    ('--p=3', '--p=10'),
+    ('--seeds=3', '--seeds=2'),
+    ('--margin=0.4', '--margin=0.4,0.5'),
+    ('--l1=0.1,1', '--l1=0'),
+  ):
+    with pytest.raises(config.UsageError, match=f'^{flag}: .* with {held};'):
+      parse('--mode=evaluate', f'--workdir={folder}', flag)
 
 
 def test_no_flag_is_defined_twice():

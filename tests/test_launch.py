@@ -269,22 +269,28 @@ def test_evaluate_notices_other_numbers(finished, command, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('name', 'flag', 'status'),
+  ('name', 'flag', 'said'),
   [
-    ('autoencoder', '--code=5', 4),
-    ('classification', '--seeds=3', 4),
-    ('classification', '--experiment=regression', 2),
-    ('triplet', '--margin=nan', 2),
-    ('regression', '--optimizer=adam --l1=0.1 --dataset=surface', 4),
+    ('autoencoder', '--code=5', '--code=5: {} holds a run with --code=4;'),
+    ('classification', '--seeds=3', '--seeds=3: {} holds a run with --seeds=2'),
+    (
+      'classification',
+      '--learning_rate=1',
+      '--learning_rate=1: {} holds a run with --learning_rate=0.001,0.003',
+    ),
+    ('classification', '--experiment=regression', 'a run of classification'),
+    ('classification', '--restart', 'no effect with --mode=evaluate'),
+    ('triplet', '--margin=nan', 'finite'),
+    ('regression', '--optimizer=sgd --l1=0.1', '--optimizer=sgd: {} holds'),
   ],
 )
 def test_evaluate_with_other_flags_is_one_line(
-  name, flag, status, finished, command
+  name, flag, said, finished, command
 ):
-  answer = command(
-    '--mode=evaluate', f'--workdir={finished(name).folder}', *flag.split()
-  )
-  assert answer.status == status and answer.err.count('\n') == 1
+  folder = finished(name).folder
+  answer = command('--mode=evaluate', f'--workdir={folder}', *flag.split())
+  assert answer.status == 2 and answer.err.count('\n') == 1
+  assert said.format(flags.short(str(folder))) in answer.err
   assert answer.out == ''
 
 
@@ -353,6 +359,9 @@ def test_a_lone_run_that_diverges_is_an_error(command, tmp_path):
     ('classification --dataset=npz:nowhere.npz', 3, ['nowhere.npz']),
     ('regression --dataset=csv:nowhere.csv --target=y', 3, ['nowhere.csv']),
     ('classification --target=y', 3, ['--target=y']),
+    ('classification --data_dir=x', 3, ['--data_dir=x', 'digits', 'leave']),
+    ('classification --dataset=MNIST', 3, ['MNIST', 'did you mean mnist?']),
+    ('classification --dataset=Digits', 3, ['did you mean digits?']),
     ('classification --resize=5000', 3, ['--resize=5000']),
     ('regression --resize=8', 3, ['--resize=8']),
     ('triplet --p=11', 2, ['--p=11 --k=8', 'digits', 'lower']),

@@ -4,7 +4,6 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import linen
 
 from dlcore import layers
@@ -48,12 +47,6 @@ def test_the_gradient_goes_through_the_statistics_of_the_batch():
   along = lambda t: apply(params, (1 + t) * x + t, KEY)
   _, change = jax.jvp(along, (0.0,), (1.0,))
   np.testing.assert_allclose(change, 0, atol=1e-4)
-
-
-def test_training_on_one_example_is_refused():
-  params, _ = layers.batch_norm().init(KEY, (2,))
-  with pytest.raises(ValueError, match=r'through\s+layers\.batched'):
-    layers.batch_norm().apply(params, jnp.ones(2), KEY)
 
 
 def test_a_network_is_searched_for_batch_norm():

@@ -276,17 +276,6 @@ def test_arcface_falls_with_the_cosine_up_to_the_far_pole():
   assert (jnp.diff(values) > 0).all()
 
 
-@pytest.mark.parametrize(
-  'loss', [losses.proxy_nca, losses.arcface, losses.cosface]
-)
-def test_proxy_losses_refuse_what_does_not_fit(loss):
-  with pytest.raises(ValueError, match=r'expected f\[C, 3\] with C > 1'):
-    loss(EMBEDDINGS[0], PROXIES[:, :2], jnp.int32(0))
-  with pytest.raises(ValueError, match=r'got shape \(1, 3\)'):
-    loss(EMBEDDINGS[0], PROXIES[:1], jnp.int32(0))
-  assert jnp.isnan(loss(EMBEDDINGS[0], PROXIES, jnp.int32(C)))
-
-
 def pairs(loss):
   """Lifts a loss of one pair to all pairs of a batch."""
 

@@ -113,10 +113,3 @@ def test_nan_is_seen(bad):
   assert np.isnan(metrics.temperature_scaling(p, labels))
   assert np.isnan(metrics.brier(p[0], labels[0]))
   assert np.isnan(metrics.nll(p[0], labels[0]))
-
-
-def test_wrong_arguments_raise():
-  with pytest.raises(ValueError, match='bins: expected at least 1, got 0'):
-    metrics.ece(P, LABELS, bins=0)
-  with pytest.raises(ValueError, match=r'expected i32\[200\]'):
-    metrics.ece(P, LABELS[1:])

@@ -272,8 +272,3 @@ def test_miners_take_any_float(dtype):
   reference = semi_hard(draw(2, ties=True), labels)
   np.testing.assert_array_equal(mining.semi_hard(d, labels), reference)
   assert mining.hard_examples(d[0], count=2).dtype == dtype
-
-
-def test_unknown_mining():
-  with pytest.raises(ValueError, match="got 'easy'"):
-    mining.triplets(draw(0), jnp.arange(B), mining='easy')

@@ -84,21 +84,3 @@ def test_a_variable_that_never_varies_is_only_centred(data):
       rtol=1e-2,
       atol=1e-2,
     )
-
-
-F = jnp.ones
-WRONG = {
-  **{name: (functools.partial(f, F(3)), 'rank') for name, f in FITS.items()},
-  'few': (lambda: whiten.center(F((1, 3))), 'at least 2 examples'),
-  'dtype': (lambda: whiten.pca(F((4, 3), jnp.uint8)), 'type'),
-  'components': (lambda: whiten.pca(F((4, 3)), components=4), '1 to 3'),
-  'apply': (lambda: whiten.apply(whiten.center(F((4, 3))), F(4)), r', 3\]'),
-  'invert': (lambda: whiten.invert(whiten.center(F((4, 3))), F(4)), r', 3\]'),
-}
-
-
-@pytest.mark.parametrize('name', WRONG)
-def test_wrong_input_raises(name):
-  call, says = WRONG[name]
-  with pytest.raises((AssertionError, ValueError), match=says):
-    call()

@@ -157,6 +157,9 @@ def test_the_latent_manifold_is_30_by_30_decoded_quantiles():
   (image,) = [
     a.get_images()[0].get_array() for a in figures['manifold'].axes if a.images
   ]
+  (ax,) = figures['manifold'].axes
+  assert '2 % to 98 % of N(0, 1)' in ax.get_title('left')
+  assert 'z from -2.05 to 2.05' in ax.get_title('left')
   side = shape[0]
   assert image.shape[:2] == (30 * side, 30 * side)
   # The middle of the plane lies between the four images around it.

@@ -95,6 +95,11 @@ def _read(
     raise DataError(
       f'--target={target} is for csv:PATH; dataset {show(name)} has its own'
     )
+  if data_dir and (name in embedded.NAMES or kind in ('folder', 'npz', 'csv')):
+    raise DataError(
+      f'--data_dir={data_dir} is for the sets of TFDS; leave it out for '
+      f'dataset {show(name)}'
+    )
   if name in ('folder', 'npz', 'csv'):
     raise DataError(f'dataset {show(name)} needs a path; write {name}:PATH')
   if name in embedded.NAMES:

@@ -43,7 +43,8 @@ WELL_KNOWN = (
   'resisc45', 'rock_paper_scissors', 'stanford_dogs', 'stl10', 'sun397',
   'svhn_cropped', 'tf_flowers', 'uc_merced', 'wine_quality',
 )  # fmt: skip
-_NAME = re.compile(r'[A-Za-z_]\w*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?', re.ASCII)
+# TFDS takes MNIST for mnist; here a set has one name, as its results do.
+_NAME = re.compile(r'[a-z_][a-z0-9_]*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?', re.ASCII)
 _CHUNK = 1000  # records read at once
 _CACHED = 2 * 10**9  # bytes; larger splits are not cached
 
@@ -146,8 +147,8 @@ def _unknown(name: str, data_dir: str) -> str:
   return (
     f'no dataset {show(name)}; '
     + (f'did you mean {guess}? There are ' if guess else 'there are ')
-    + f'{", ".join(embedded.NAMES)}, the sets of TFDS, folder:PATH, npz:PATH '
-    'and csv:PATH'
+    + f'{", ".join(embedded.NAMES)}, the sets of TFDS (in lower case), '
+    'folder:PATH, npz:PATH and csv:PATH'
   )
 
 

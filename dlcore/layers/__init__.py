@@ -23,6 +23,7 @@ from dlcore.layers.adapters import (
   from_nnx,
   to_linen,
 )
+from dlcore.layers.augment import random_flip, random_shift
 from dlcore.layers.batch import (
   STATISTICS,
   batch_norm,
@@ -83,6 +84,7 @@ from dlcore.layers.weights import (
   dense,
   embedding,
   maxout,
+  parameter,
 )
 
 __all__ = [
@@ -137,7 +139,10 @@ __all__ = [
   'maxout',
   'noisy_relu',
   'parallel',
+  'parameter',
   'prelu',
+  'random_flip',
+  'random_shift',
   'relu',
   'reshape',
   'residual',

@@ -1,5 +1,6 @@
 """Nonlinearities and dropout as layers; all keep the shape."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -229,12 +230,20 @@ def gaussian_noise(deviation: float | jax.Array) -> Layer:
   Returns:
     A Layer of any shape; the identity without a key.
 
+  Raises:
+    ValueError: for a plain number below 0.
+
   References:
     Vincent et al., Extracting and composing robust features with denoising
     autoencoders, 2008.
   """
+  if isinstance(deviation, int | float) and not deviation >= 0:
+    raise ValueError(
+      f'gaussian_noise: expected a deviation of at least 0, got {deviation}'
+    )
 
   def draw(key, x, rate):
+    chex.assert_type(x, float)
     noise = rate * jax.random.normal(key, x.shape)
     return x + noise.astype(x.dtype)
 

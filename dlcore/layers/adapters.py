@@ -23,11 +23,13 @@ def cast(layer: Layer, dtype: Any) -> Layer:
     A Layer with the same params and parts; y has the dtype of x.
 
   Raises:
-    ValueError: for integer examples.
+    ValueError: for another dtype, or integer examples.
 
   References:
     Micikevicius et al., Mixed precision training, 2018.
   """
+  if not jnp.issubdtype(dtype, jnp.floating):
+    raise ValueError(f'cast: expected a floating dtype, got {dtype!r}')
 
   def around(function: Callable, x: jax.Array) -> jax.Array:
     if not jnp.issubdtype(x.dtype, jnp.floating):

@@ -118,11 +118,18 @@ def calibrate(layer: Layer, params: Params, batches: jax.Array) -> Params:
   Returns:
     The params with every batch norm's 'mean' and 'variance' replaced.
 
+  Raises:
+    ValueError: for batches without the two leading axes.
+
   References:
     Ioffe, Szegedy, Batch normalization, 2015, algorithm 2; Wu, Johnson,
     Rethinking "batch" in batch normalization, 2021, for the pass instead of
     running averages.
   """
+  if batches.ndim < 2:
+    raise ValueError(
+      f'batches: expected f[steps, batch, ...], got shape {batches.shape}'
+    )
 
   def measure(x):
     found: dict[tuple[str, ...], list] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -80,6 +81,7 @@ def _scaled(function: Callable[[jax.Array], jax.Array], name: str) -> Layer:
     return params, output
 
   def apply(params, x, key=None):
+    chex.assert_shape(params['scale'], x.shape[-1:])
     y = function(x) * params['scale'].astype(x.dtype)
     return y + params['bias'].astype(x.dtype)
 

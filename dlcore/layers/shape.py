@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from dlcore.layers.core import Layer, Window, lift
 from dlcore.layers.weights import positive
+from dlcore.ops.window import per_axis
 
 
 def flatten() -> Layer:
@@ -58,11 +59,12 @@ def crop(size: tuple[int, int]) -> Layer:
     A Layer f32[H, W, C] -> f32[height, width, C].
 
   Raises:
-    ValueError: if the image is smaller, or is none.
+    ValueError: for a size below 1; if the image is smaller, or is none.
 
   References:
     Ronneberger, Fischer, Brox, U-Net, 2015, where maps are cropped to fit.
   """
+  per_axis(size, 2, 'size')
 
   def function(x):
     if x.ndim != 3:

@@ -1,4 +1,4 @@
-"""Layers with weights and without space: dense, maxout, embedding.
+"""Layers with weights and without space: dense, maxout, embedding, parameter.
 
 Params are {'kernel', 'bias'} in float32, drawn by an initialiser of
 `jax.nn.initializers` (He by default); biases start at a constant. They are
@@ -201,3 +201,39 @@ def embedding(
     return ops.linear.embed(x, params['table'])
 
   return Layer(init, apply, 'embedding')
+
+
+def parameter(
+  shape: Shape,
+  *,
+  parameter_init: Initializer | None = None,
+  name: str = 'parameter',
+) -> Layer:
+  """Passes x on, and owns an array that is used elsewhere, as by a loss.
+
+  In a network, the array is drawn, trained, saved and counted with it.
+
+  Args:
+    shape: of the array.
+    parameter_init: initialiser of the array; None draws from
+      N(0, 1 / its last axis).
+    name: what the layer is called.
+
+  Returns:
+    A Layer [...] -> [...], the identity, with params {'value': f32[shape]}.
+
+  Raises:
+    ValueError: for an axis below 1, or no axis.
+
+  References:
+    Movshovitz-Attias et al., No fuss distance metric learning using proxies,
+    2017, whose proxies are such an array.
+  """
+  positive('parameter', 'number of axes', len(shape))
+  positive('parameter', 'every axis', min(shape))
+  draw_value = parameter_init or jax.nn.initializers.normal(shape[-1] ** -0.5)
+
+  def init(key, of_x):
+    return {'value': draw_value(key, shape, jnp.float32)}, tuple(of_x)
+
+  return Layer(init, lambda params, x, key=None: x, name)

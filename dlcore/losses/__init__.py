@@ -1,6 +1,6 @@
 """Losses of one example, pair or triplet; the caller averages."""
 
-from dlcore.losses.choose import EMBEDDING, embedding_loss
+from dlcore.losses.choose import EMBEDDING, choose, embedding_loss
 from dlcore.losses.classification import (
   binary_hinge,
   cross_entropy,
@@ -46,6 +46,7 @@ __all__ = [
   'arcface',
   'bernoulli_reconstruction',
   'binary_hinge',
+  'choose',
   'contrastive',
   'cosface',
   'cross_entropy',

@@ -116,6 +116,7 @@ def hinge(
   References:
     Weston, Watkins: Multi-class support vector machines, 1998. Lecture 3.
   """
+  chex.assert_rank(margin, 0)
   own = one_hot(scores, label)
   excess = jax.nn.relu(scores - jnp.vdot(own, scores) + margin)
   return jnp.sum((1 - own) * excess)
@@ -141,4 +142,5 @@ def binary_hinge(
   References:
     Cortes, Vapnik: Support-vector networks, 1995. Lecture 2.
   """
+  chex.assert_rank(margin, 0)
   return jax.nn.relu(margin - _sign(score, label) * score)

@@ -33,7 +33,7 @@ def contrastive(
     Hadsell, Chopra, LeCun: Dimensionality reduction by learning an invariant
     mapping, 2006. Lecture 1 ("Siamese networks").
   """
-  chex.assert_rank([distance, same], 0)
+  chex.assert_rank([distance, same, margin], 0)
   chex.assert_type([distance, same], [float, bool])
   return jnp.where(same, distance, jax.nn.relu(margin - distance)) ** 2 / 2
 
@@ -64,7 +64,7 @@ def margin(
     Wu, Manmatha, Smola, Kraehenbuehl: Sampling matters in deep embedding
     learning, 2017.
   """
-  chex.assert_rank([distance, same, beta], 0)
+  chex.assert_rank([distance, same, beta, margin], 0)
   chex.assert_type([distance, same, beta], [float, bool, float])
   beyond = distance - beta
   return jax.nn.relu(margin + jnp.where(same, beyond, -beyond))
@@ -93,7 +93,7 @@ def triplet(
     Schroff, Kalenichenko, Philbin: FaceNet, 2015 (with squared distances).
     Lectures 2 and 4.
   """
-  chex.assert_rank([positive_distance, negative_distance], 0)
+  chex.assert_rank([positive_distance, negative_distance, margin], 0)
   chex.assert_type([positive_distance, negative_distance], float)
   return jax.nn.relu(positive_distance - negative_distance + margin)
 

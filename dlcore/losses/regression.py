@@ -118,11 +118,14 @@ def quantile(
 
   Raises:
     AssertionError: for different shapes, or a dtype that is not a float.
+    ValueError: for a plain quantile outside (0, 1).
 
   References:
     Koenker, Bassett: Regression quantiles, 1978.
   """
   _check(prediction, target)
+  if isinstance(quantile, int | float) and not 0 < quantile < 1:
+    raise ValueError(f'quantile: expected one in (0, 1), got {quantile}')
   error = target - prediction
   return jnp.sum(jnp.maximum(quantile * error, (quantile - 1) * error))
 

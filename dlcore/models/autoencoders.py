@@ -100,11 +100,19 @@ def conv_autoencoder(
   Returns:
     An Autoencoder f32[H, W, C] -> f32[code] -> f32[H, W, C].
 
+  Raises:
+    ValueError: for a shape of another rank, no features, or a code below 1.
+
   References:
     Lecture 4; Masci et al., Stacked convolutional auto-encoders, 2011; Odena,
     Dumoulin, Olah, Deconvolution and checkerboard artifacts, 2016, for
     upsampling before a convolution.
   """
+  if len(shape) != 3 or not features:
+    raise ValueError(
+      'conv_autoencoder: expected shape [H, W, C] and at least one stage, got '
+      f'{shape} and features {features}'
+    )
   height, width, channels = shape
   encoder, sizes = [], [(height, width)]
   for maps in features:
@@ -160,7 +168,7 @@ def gaussian() -> Layer:
     mean + exp(log variance / 2) N(0, 1), through which gradients flow.
 
   Raises:
-    ValueError: from `init`, for another shape.
+    ValueError: for another shape.
 
   References:
     Kingma, Welling, Auto-encoding variational Bayes, 2014.
@@ -172,6 +180,7 @@ def gaussian() -> Layer:
     return {}, tuple(shape[1:])
 
   def apply(params, x, key=None):
+    init(key, x.shape)
     mean, log_variance = x
     if key is None:
       return mean

@@ -72,8 +72,8 @@ def choose(config: Any, spec: Spec, outputs: int) -> Layer:
   """Makes the network that `--network=` names, in the dtype of `--dtype=`.
 
   Args:
-    config: the Config of an experiment, with `network`, `dropout` (which may be
-      traced) and `training`; 'auto' is a convnet for images, an mlp for tables.
+    config: the Config of an experiment, with `network` and `training`; 'auto'
+      is a convnet for images, an mlp for tables.
     spec: what is known of the data.
     outputs: length of the output.
 
@@ -81,16 +81,28 @@ def choose(config: Any, spec: Spec, outputs: int) -> Layer:
     A Layer, one example -> f32[outputs].
 
   Raises:
-    UsageError: if the network does not fit the examples.
+    UsageError: if the network, or what changes images, does not fit the
+      examples.
 
   References:
     Lectures 0 to 4.
   """
-  name = config.network
+  chosen, images = config.network, len(spec.shape) == 3
+  name = chosen.network
   if name == 'auto':
-    name = 'convnet' if len(spec.shape) == 3 else 'mlp'
-  network = fitting(name, spec.shape, outputs, dropout=config.dropout)
-  return in_dtype(network, config.training.dtype)
+    name = 'convnet' if images else 'mlp'
+  network = fitting(name, spec.shape, outputs, dropout=chosen.dropout)
+  network = in_dtype(network, config.training.dtype)
+  changes = []
+  if chosen.shift:
+    changes.append(layers.random_shift(chosen.shift))
+  if chosen.flip:
+    changes.append(layers.random_flip())
+  if not changes:
+    return network
+  if not images:
+    raise UsageError('--shift and --flip change images; leave them out')
+  return layers.serial(*changes, network, name='augmented')
 
 
 def fitting(
@@ -108,11 +120,14 @@ def fitting(
     A Layer, one example -> f32[outputs].
 
   Raises:
+    ValueError: for another name.
     UsageError: if it does not fit.
 
   References:
     Lectures 0 to 4.
   """
+  if name not in NETWORKS:
+    raise ValueError(f'name: expected one of {[*NETWORKS]}, got {name!r}')
   network = NETWORKS[name](outputs, dropout)
   try:
     sizes = layers.abstract(network, shape)[1]
@@ -139,6 +154,7 @@ def choose_autoencoder(config: Any, spec: Spec) -> Autoencoder | VAE:
     Its decoder gives scores, whose sigmoid is the image.
 
   Raises:
+    ValueError: for another kind.
     UsageError: for data that are no images.
 
   References:
@@ -153,6 +169,8 @@ def choose_autoencoder(config: Any, spec: Spec) -> Autoencoder | VAE:
     'conv': conv_autoencoder,
     'variational': vae,
   }
+  if config.kind not in make:
+    raise ValueError(f'kind: expected one of {[*make]}, got {config.kind!r}')
   net = make[config.kind](spec.shape, code=config.code, output=layers.linear)
   dtype = config.training.dtype
   return net._replace(

@@ -24,7 +24,7 @@ def siamese(trunk: Layer) -> Layer:
   """
 
   def forward(call, x):
-    if x.shape[0] != 2:
+    if x.shape[:1] != (2,):
       raise ValueError(f'siamese: expected a pair [2, ...], got {x.shape}')
     return jnp.stack([call('trunk', x[0]), call('trunk', x[1])])
 

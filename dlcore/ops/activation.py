@@ -20,6 +20,9 @@ def linear(x: jax.Array) -> jax.Array:
   Returns:
     f[...], x.
 
+  Raises:
+    AssertionError: for a dtype that is not a float.
+
   References:
     Lecture 2 ("Linear module").
   """
@@ -35,6 +38,9 @@ def sigmoid(x: jax.Array) -> jax.Array:
 
   Returns:
     f[...], in [0, 1].
+
+  Raises:
+    AssertionError: for a dtype that is not a float.
 
   References:
     Lectures 0 and 2.
@@ -52,6 +58,9 @@ def tanh(x: jax.Array) -> jax.Array:
   Returns:
     f[...], in [-1, 1].
 
+  Raises:
+    AssertionError: for a dtype that is not a float.
+
   References:
     Lecture 2 ("Tanh module").
   """
@@ -68,6 +77,9 @@ def scaled_tanh(x: jax.Array) -> jax.Array:
   Returns:
     f[...], in [-1.7159, 1.7159].
 
+  Raises:
+    AssertionError: for a dtype that is not a float.
+
   References:
     LeCun, Bottou, Orr, Mueller: Efficient backprop, 1998.
   """
@@ -83,6 +95,9 @@ def relu(x: jax.Array) -> jax.Array:
 
   Returns:
     f[...], not negative.
+
+  Raises:
+    AssertionError: for a dtype that is not a float.
 
   References:
     Lectures 0, 1 and 2.
@@ -102,6 +117,9 @@ def leaky_relu(x: jax.Array, *, slope: float = 0.01) -> jax.Array:
 
   Returns:
     f[...].
+
+  Raises:
+    AssertionError: for a dtype that is not a float.
 
   References:
     Lecture 2 ("Leaky ReLU").
@@ -123,6 +141,7 @@ def prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
     f[..., C].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for a slope of another shape.
 
   References:
@@ -147,6 +166,9 @@ def elu(x: jax.Array, *, alpha: float = 1.0) -> jax.Array:
   Returns:
     f[...], above -alpha.
 
+  Raises:
+    AssertionError: for a dtype that is not a float.
+
   References:
     Lecture 2 ("ELU").
     Clevert, Unterthiner, Hochreiter: Fast and accurate deep network learning by
@@ -165,6 +187,9 @@ def softplus(x: jax.Array) -> jax.Array:
   Returns:
     f[...], positive.
 
+  Raises:
+    AssertionError: for a dtype that is not a float.
+
   References:
     Lecture 2 ("Other ReLUs").
   """
@@ -180,6 +205,9 @@ def gelu(x: jax.Array) -> jax.Array:
 
   Returns:
     f[...].
+
+  Raises:
+    AssertionError: for a dtype that is not a float.
 
   References:
     Hendrycks, Gimpel: Gaussian error linear units, 2016.
@@ -201,6 +229,7 @@ def maxout(x: jax.Array, *, pieces: int) -> jax.Array:
     f[..., m].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: where the last axis does not divide into that many pieces.
 
   References:
@@ -226,6 +255,7 @@ def softmax(x: jax.Array) -> jax.Array:
     f[..., n], not negative, summing to 1.
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for a scalar.
 
   References:
@@ -247,6 +277,7 @@ def log_softmax(x: jax.Array) -> jax.Array:
     f[..., n], not positive.
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for a scalar.
 
   References:
@@ -269,6 +300,9 @@ def noisy_relu(key: jax.Array, x: jax.Array) -> jax.Array:
 
   Returns:
     f[...], not negative.
+
+  Raises:
+    AssertionError: for a dtype that is not a float.
 
   References:
     Lecture 2 ("Other ReLUs").
@@ -315,6 +349,7 @@ def dropout(
     f[...].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for a rate outside [0, 1).
 
   References:
@@ -339,6 +374,7 @@ def spatial_dropout(
     f[*space, C].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for a rate outside [0, 1), or a scalar.
 
   References:

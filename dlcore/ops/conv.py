@@ -111,6 +111,7 @@ def _convolve(
   if bias is None:
     return y
   chex.assert_shape(bias, (maps,))
+  chex.assert_type(bias, float)
   return y + bias.astype(y.dtype)
 
 
@@ -141,6 +142,7 @@ def conv1d(
     f[L', M], with L' = (L + padding - dilation * (K - 1) - 1) // stride + 1.
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for shapes or dtypes that do not agree, or unknown options.
 
   References:
@@ -193,6 +195,7 @@ def conv2d(
     + 1 and W' likewise.
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for shapes or dtypes that do not agree, or unknown options.
 
   References:
@@ -241,6 +244,7 @@ def conv_transpose2d(
     max(KH - stride, 0); W' likewise.
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for shapes or dtypes that do not agree, or unknown options.
 
   References:
@@ -276,6 +280,7 @@ def conv_transpose2d(
   if bias is None:
     return y
   chex.assert_shape(bias, (maps,))
+  chex.assert_type(bias, float)
   return y + bias.astype(y.dtype)
 
 
@@ -300,6 +305,7 @@ def patches2d(
     f[H', W', KH * KW * C], each patch flattened row by row, channels fastest.
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: where the patch does not fit, or an option is malformed.
 
   References:

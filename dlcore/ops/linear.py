@@ -22,6 +22,7 @@ def dense(
     f[..., m].
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for shapes or dtypes that do not agree.
 
   References:
@@ -42,6 +43,7 @@ def dense(
   if bias is None:
     return y
   chex.assert_shape(bias, kernel.shape[1:])
+  chex.assert_type(bias, float)
   return y + bias.astype(y.dtype)
 
 
@@ -54,6 +56,9 @@ def embed(index: jax.Array, table: jax.Array) -> jax.Array:
 
   Returns:
     f[..., d].
+
+  Raises:
+    AssertionError: for a wrong rank or dtype.
 
   References:
     Bengio, Ducharme, Vincent, Jauvin: A neural probabilistic language model,

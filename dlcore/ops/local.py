@@ -31,6 +31,7 @@ def _connect(x, kernel, bias, *, stride, padding):
   if bias is None:
     return y
   chex.assert_shape(bias, (*out, maps))
+  chex.assert_type(bias, float)
   return y + bias.astype(y.dtype)
 
 
@@ -53,6 +54,7 @@ def local1d(
     f[L', M].
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for shapes or dtypes that do not agree.
 
   References:
@@ -83,6 +85,7 @@ def local2d(
     f[H', W', M].
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for shapes or dtypes that do not agree.
 
   References:

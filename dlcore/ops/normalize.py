@@ -66,6 +66,7 @@ def local_contrast_norm(
     f[H, W, C].
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for an even size or an unknown `across`.
 
   References:
@@ -119,6 +120,7 @@ def local_response_norm(
     f[..., C].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for an even size or a scalar.
 
   References:
@@ -154,6 +156,7 @@ def layer_norm(x: jax.Array, *, epsilon: float = 1e-6) -> jax.Array:
     f[..., n].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for a scalar.
 
   References:
@@ -178,6 +181,7 @@ def group_norm(
     f[*space, C].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: where C is not a multiple of groups.
 
   References:
@@ -204,6 +208,7 @@ def instance_norm(x: jax.Array, *, epsilon: float = 1e-6) -> jax.Array:
     f[*space, C].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for fewer than two axes.
 
   References:
@@ -241,6 +246,8 @@ def batch_norm(
     f[..., C].
 
   Raises:
+    AssertionError: for shapes that do not agree, or a dtype that is not a
+      float.
     ValueError: for a scalar.
 
   References:
@@ -251,6 +258,7 @@ def batch_norm(
     raise ValueError('x: expected f[..., C], got a scalar')
   given = [v for v in (mean, variance, scale, bias) if v is not None]
   chex.assert_shape(given, x.shape[-1:])
+  chex.assert_type(given, float)
   y = (_wide(x) - mean) * lax.rsqrt(variance + epsilon)
   if scale is not None:
     y *= scale
@@ -275,6 +283,7 @@ def l1_normalize(x: jax.Array) -> jax.Array:
     f[..., n], of l1 norm 1. Zeros stay zeros, with gradient 0.
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for a scalar.
 
   References:
@@ -296,6 +305,7 @@ def l2_normalize(x: jax.Array) -> jax.Array:
     f[..., n], of length 1. Zeros stay zeros, with gradient 0.
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for a scalar.
 
   References:

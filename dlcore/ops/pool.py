@@ -100,6 +100,7 @@ def max_pool(
     f[*out, C].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: where the window does not fit, or an option is malformed.
 
   References:
@@ -136,6 +137,7 @@ def average_pool(
     f[*out, C].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: where the window does not fit, or an option is malformed.
 
   References:
@@ -168,12 +170,15 @@ def lp_pool(
     f[*out, C], not negative. Its gradient at a window of zeros is 0.
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: where the window does not fit, or an option is malformed.
 
   References:
     Sermanet, Chintala, LeCun: Convolutional neural networks applied to house
     numbers digit classification, 2012.
   """
+  if isinstance(p, int | float) and p < 1:
+    raise ValueError(f'p: expected at least 1, got {p}')
   copies = _windows(x, size, stride, padding)
   return _root(sum(jnp.abs(c) ** p for c in copies), 1 / p)
 
@@ -198,6 +203,7 @@ def l2_pool(
     f[*out, C], not negative. Its gradient at a window of zeros is 0.
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: where the window does not fit, or an option is malformed.
 
   References:
@@ -223,6 +229,7 @@ def global_max_pool(x: jax.Array) -> jax.Array:
     f[C].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for fewer than two axes.
 
   References:
@@ -242,6 +249,7 @@ def global_average_pool(x: jax.Array) -> jax.Array:
     f[C].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for fewer than two axes.
 
   References:
@@ -267,6 +275,7 @@ def feature_pool(
     f[..., (C - size) // stride + 1]. Its gradient at zeros is 0.
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: where the group does not fit, or an option is malformed.
 
   References:
@@ -289,6 +298,7 @@ def feature_max_pool(
     f[..., (C - size) // stride + 1].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: where the group does not fit, or an option is malformed.
 
   References:

@@ -44,6 +44,7 @@ def center(x: jax.Array) -> Whitening:
     The Whitening after which every variable has mean 0.
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for fewer than two examples.
 
   References:
@@ -65,6 +66,7 @@ def standardize(x: jax.Array) -> Whitening:
     division by N); a variable that never varies is only centred.
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for fewer than two examples.
 
   References:
@@ -103,6 +105,7 @@ def pca(
     is the identity but for epsilon.
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for fewer than two examples, or a K not in 1..D.
 
   References:
@@ -135,6 +138,7 @@ def zca(x: jax.Array, *, epsilon: float = 1e-5) -> Whitening:
     is the identity but for epsilon; both its matrices are symmetric.
 
   Raises:
+    AssertionError: for a wrong rank or dtype.
     ValueError: for fewer than two examples.
 
   References:
@@ -160,6 +164,7 @@ def apply(whitening: Whitening, v: jax.Array) -> jax.Array:
     f[..., K].
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for examples of another length.
 
   References:
@@ -184,6 +189,7 @@ def invert(whitening: Whitening, w: jax.Array) -> jax.Array:
     f[..., D]; where components were left out, the closest reconstruction.
 
   Raises:
+    AssertionError: for a dtype that is not a float.
     ValueError: for examples of another length.
 
   References:

@@ -26,7 +26,7 @@ SUBJECTS = {
   'sweep': '--experiment=classification --network=mlp --seeds=2 '
   '--learning_rate=0.001,0.003 --epochs=12',
   'classification': '--experiment=classification --network=mlp --dropout=0.5 '
-  '--epochs=25',
+  '--shift=1 --flip --epochs=25',
   'autoencoder': '--experiment=autoencoder --code=4 --noise=0.1 --epochs=15',
 }
 
