@@ -16,9 +16,11 @@ NO_MEMORY = ('memoryerror', 'out of memory', 'resource_exhausted')
 def run(settings: flags.Settings) -> None:
   """Trains every run of a command line, or evaluates the trained ones again."""
   # Only a command line that holds pays for starting JAX.
-  from dlcore import data, drive, report, results, sweep, workdir
+  from dlcore import compilation, data, drive, report, results, sweep, workdir
 
   chosen, module = settings.config, settings.module
+  if settings.run.cache:
+    compilation.keep()
   dataset = data.load(**vars(chosen.data), task=module.TASK)
   device, how = drive.device(), drive.choose(settings.run.sweep)
   experiment = module.experiment(chosen, dataset.spec)
@@ -54,6 +56,7 @@ def run(settings: flags.Settings) -> None:
         results.labels(settings),
         folder,
         epochs=chosen.training.epochs,
+        profile=settings.run.profile,
       )
       tests = drive.evaluate(programs, runs, states, splits.test)
       summary = results.summarise(

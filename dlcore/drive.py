@@ -5,11 +5,11 @@ then, and looks whether a signal has come. A chunk is as many epochs, or as many
 steps of one, as take about two seconds; that changes nothing in the results.
 """
 
+import contextlib
 import pathlib
 import signal
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from dlcore import checkpoint, signals, sweep, train, visualize, workdir
 from dlcore import config as configs
+from dlcore.compilation import compiled, traced
 from dlcore.config import CheckpointError, DiskError, Interrupted, UsageError
 from dlcore.data import Dataset
 from dlcore.flags import Settings
@@ -26,6 +27,7 @@ from dlcore.flags import Settings
 CHUNK_SECONDS = 2.0
 SAVE_SECONDS = 30.0
 MOST_EPOCHS = 64
+PROFILED = 2  # chunks in a trace: a step, and what a step's time makes of one
 
 
 class Timing(NamedTuple):
@@ -103,25 +105,6 @@ def rows(
   ]
 
 
-def compiled(
-  function: Any, *arguments: Any, donate: tuple[int, ...] = ()
-) -> tuple[Callable[..., Any], float]:
-  """Compiles a program ahead of time, so that time and traces can be counted.
-
-  Args:
-    function: a pure function.
-    *arguments: examples of what it will be called with.
-    donate: positions of arguments whose memory it may reuse.
-
-  Returns:
-    The compiled program, and the seconds it took.
-  """
-  start = time.perf_counter()
-  traced = jax.jit(function, donate_argnums=donate).lower(*arguments)
-  program = traced.compile()
-  return program, time.perf_counter() - start
-
-
 def chunk(at: int, steps: int, rate: float) -> tuple[int, int]:
   """Chooses how far to go next.
 
@@ -148,6 +131,7 @@ def fit(
   folder: pathlib.Path,
   *,
   epochs: int,
+  profile: str = '',
 ) -> tuple[train.State, Timing]:
   """Trains every run, or goes on where its checkpoint stands.
 
@@ -158,6 +142,7 @@ def fit(
     labels: seed and swept values of each run.
     folder: of the run.
     epochs: passes over the training split.
+    profile: folder for a trace of the first chunks, or ''.
 
   Returns:
     The last states, and the timing.
@@ -194,8 +179,9 @@ def fit(
   progress = Progress(epochs, position / steps)
   running = not bool(np.all(states.halted))
   unwritten: list[dict[str, Any]] = []
-  final, number = position >= total or not running, 0
-  with signals.kept() as asked:
+  final, number, chunks = position >= total or not running, 0, 0
+  with signals.kept() as asked, contextlib.ExitStack() as trace:
+    trace.enter_context(traced(profile))
     while not final:
       epoch, at = divmod(position, steps)
       count, last = chunk(at, steps, rate)
@@ -204,6 +190,9 @@ def fit(
       span = train.Span(*(jnp.int32(n) for n in (count, at, last)))
       states, curves = advance(runs, states, data, span)
       curves = jax.device_get(curves)
+      chunks += 1
+      if chunks == PROFILED:
+        trace.close()
       spent = time.perf_counter() - start
       done = count * (last - at)
       rate = done / spent

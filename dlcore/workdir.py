@@ -172,8 +172,10 @@ def clear(folder: pathlib.Path) -> None:
       (folder / name).unlink(missing_ok=True)
 
 
+# What belongs to a launch, not to a run.
+LAUNCH = ('workdir', 'mode', 'restart', 'cache', 'profile')
 # What may differ when a run goes on: none of it changes a number.
-FREE = ('workdir', 'mode', 'restart', 'data_dir', 'sweep')
+FREE = (*LAUNCH, 'data_dir', 'sweep')
 
 
 def refuse_other(
@@ -345,7 +347,7 @@ def flag_lines(settings: Settings) -> list[str]:
   values |= {
     name: ','.join(map(repr, listed)) for name, listed in settings.swept.items()
   }
-  for name in ('workdir', 'mode', 'restart'):
+  for name in LAUNCH:
     values.pop(name)
   lines = [f'--experiment={settings.experiment}']
   for name, value in values.items():

@@ -69,7 +69,7 @@ class Epoch:
   def __init__(self, *patches: Patch):
     import jax.numpy as jnp
 
-    from dlcore import drive, flags, sweep, train
+    from dlcore import compilation, flags, sweep, train
 
     settings, data = flags.parse(FLAGS), dataset()
     self.data = sweep.on_device(data)
@@ -83,13 +83,13 @@ class Epoch:
         how='map',
         most=1,
       )
-      begin, _ = drive.compiled(programs.init, self.runs, self.data)
+      begin, _ = compilation.compiled(programs.init, self.runs, self.data)
       self.states = begin(self.runs, self.data)
       # All steps but the last: what ends an epoch is the same for both.
       self.steps = programs.steps[0] - 1
       whole = (1, 0, self.steps)
       self.span = train.Span(*(jnp.int32(n) for n in whole))
-      self.advance, _ = drive.compiled(
+      self.advance, _ = compilation.compiled(
         programs.advance, self.runs, self.states, self.data, self.span
       )
 
