@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from dlcore import config, flags, signals
+from dlcore import errors, flags, signals
 
 # As NumPy and XLA's devices put it.
 NO_MEMORY = ('memoryerror', 'out of memory', 'resource_exhausted')
@@ -67,7 +67,7 @@ def run(settings: flags.Settings) -> None:
     print(results.closing(folder, summary))
   if len(runs.seed) == 1 and summary['runs'][0]['diverged']:
     step = summary['runs'][0]['diverged_at_step']
-    raise config.Diverged(
+    raise errors.Diverged(
       f'the loss was not finite at step {step}; lower --learning_rate '
       f'({chosen.training.learning_rate:g}), or give --clip'
     )
@@ -97,13 +97,15 @@ def main(argv: list[str]) -> int:
     output, 143 SIGTERM.
   """
   try:
-    settings = flags.parse(argv)
+    try:
+      settings = flags.parse(argv)
+    except flags.Help as text:
+      print(text, flush=True)
+      return 0
     if settings.module is None:
       return tool(settings)
     run(settings)
-  except flags.Help as text:
-    print(text)
-  except config.Ended as error:
+  except errors.Ended as error:
     print(f'launch.py: {error}', file=sys.stderr)
     return error.status
   except BrokenPipeError:

@@ -11,8 +11,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from dlcore.config import UsageError
 from dlcore.data import Spec, Split
+from dlcore.errors import UsageError
 
 
 def permutation(key: jax.Array, n: int) -> jax.Array:

@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dlcore.config import CheckpointError, DiskError
+from dlcore.errors import CheckpointError, DiskError
 
 KEEP = 2
 MANIFEST = 'MANIFEST.json'

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from dlcore.config import UsageError
+from dlcore.errors import UsageError
 
 LARGEST = 2**30  # bytes kept; the oldest programs go first
 

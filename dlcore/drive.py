@@ -20,8 +20,8 @@ from tqdm import tqdm
 from dlcore import checkpoint, signals, sweep, train, visualize, workdir
 from dlcore import config as configs
 from dlcore.compilation import compiled, traced
-from dlcore.config import CheckpointError, DiskError, Interrupted, UsageError
 from dlcore.data import Dataset
+from dlcore.errors import CheckpointError, DiskError, Interrupted, UsageError
 from dlcore.flags import Settings
 
 CHUNK_SECONDS = 2.0

@@ -1,7 +1,7 @@
 """Dataclasses of flags to the command line and back, with absl.
 
 Nothing heavy is imported: help and errors answer at once. Every error is one
-line that names the value and the fix, raised as `config.UsageError`.
+line that names the value and the fix, raised as `errors.UsageError`.
 """
 
 import ast
@@ -20,7 +20,7 @@ from absl import flags
 import experiments
 from dlcore import config as configs
 from dlcore import manual
-from dlcore.config import UsageError
+from dlcore.errors import UsageError
 
 # What an i32 and an f32 on the device can hold.
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38

@@ -246,44 +246,99 @@ class Cost(NamedTuple):
   """What a gradient costs.
 
   Attributes:
-    forward: seconds that the function takes.
+    copies: how many were timed at once.
+    forward: seconds that the function takes for all of them.
     both: seconds that the function and its gradient take.
   """
 
+  copies: int
   forward: float
   both: float
 
   @property
   def ratio(self) -> float:
-    """Backward over forward."""
-    return self.both / self.forward - 1
+    """Backward over forward; less than nothing would be noise."""
+    return max(self.both / self.forward - 1, 0.0)
+
+
+# How many numbers go in and out of what is timed: 4 MiB of memory, and much
+# longer work than it is to start a program.
+NUMBERS = 2**20
 
 
 def cost(
-  function: Callable[..., jax.Array], *args: Any, repeats: int = 15
+  function: Callable[..., Any],
+  *args: Any,
+  shared: int = 0,
+  budget: float = 0.03,
 ) -> Cost:
-  """Times a compiled function, alone and with its gradient.
+  """Times a compiled function, alone and with its gradient, in float32.
+
+  As one example would take no time, it is mapped over copies of it. On a
+  processor the time is that of all its cores, whatever else runs there.
 
   Args:
-    function: (*args) -> f32[].
-    *args: pytrees of floating arrays.
-    repeats: how often each is run, by turns. The fastest counts: whatever else
-      the machine does adds to the others.
+    function: (*args) -> pytree, as in `check`; the gradient from above, of the
+      floating arrays in it, is what it returns itself.
+    *args: pytrees of arrays; the gradient is in the floating ones.
+    shared: how many of the first arguments the copies have in common, as the
+      examples of a batch have the parameters.
+    budget: seconds to run the two by turns, five times at least; the medians
+      count.
 
   Returns:
     The Cost.
 
+  Raises:
+    ValueError: if no argument is floating, or all are shared.
+
   References:
     Lecture 1 ("What's the computational cost of BPROP?").
   """
-  gradient = jax.value_and_grad(function, argnums=tuple(range(len(args))))
-  programs = [jax.jit(f).lower(*args).compile() for f in (function, gradient)]
-  for program in programs:
-    jax.block_until_ready(program(*args))
-  seconds: list[list[float]] = [[], []]
-  for _ in range(repeats):
-    for program, taken in zip(programs, seconds, strict=True):
-      start = time.perf_counter()
-      jax.block_until_ready(program(*args))
-      taken.append(time.perf_counter() - start)
-  return Cost(*map(min, seconds))
+  if not 0 <= shared < len(args):
+    raise ValueError(
+      f'shared: expected 0 to {len(args) - 1} of {len(args)} arguments, got '
+      f'{shared}'
+    )
+  if not any(map(_floating, jax.tree.leaves(args))):
+    raise ValueError('cost: expected a floating argument, got none')
+  axes = (None,) * shared + (0,) * (len(args) - shared)
+
+  def forward(*args):
+    outputs = jax.tree.leaves(jax.vmap(function, axes)(*args))
+    return [y for y in outputs if _floating(y)]
+
+  def both(weights, *args):
+    outputs, backward = jax.vjp(forward, *args)
+    gradients = jax.tree.leaves(backward(weights))
+    return outputs, [g for g in gradients if g.dtype != jax.dtypes.float0]
+
+  numbers = jax.tree.leaves((args, jax.eval_shape(function, *args)))
+  copies = max(1, NUMBERS // sum(np.size(x) for x in numbers))
+  copy = lambda x: jnp.asarray(np.broadcast_to(x, (copies, *np.shape(x))))
+  point = (
+    *jax.tree.map(jnp.asarray, args[:shared]),
+    *jax.tree.map(copy, args[shared:]),
+  )
+  alone = _compile(forward, *point)
+  weights = alone(*point)
+  program = _compile(both, weights, *point)
+  program(weights, *point)
+  taken: list[tuple[float, float]] = []
+  while len(taken) < 5 or np.sum(taken) < budget:
+    turn = _seconds(alone, *point), _seconds(program, weights, *point)
+    taken.append(turn)
+  return Cost(copies, *map(float, np.median(taken, axis=0)))
+
+
+def _compile(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+  return jax.jit(function).lower(*args).compile()
+
+
+def _seconds(program: Callable[..., Any], *args: Any) -> float:
+  # What else runs on the processors takes none of this process's time on them.
+  on_cpu = jax.default_backend() == 'cpu'
+  clock = time.process_time if on_cpu else time.perf_counter
+  start = clock()
+  jax.block_until_ready(program(*args))
+  return clock() - start

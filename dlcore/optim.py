@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from dlcore import config as flags
+from dlcore import errors
 from dlcore.data import Spec
 
 RULES: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -139,7 +140,7 @@ def make(config: Any, spec: Spec) -> optax.GradientTransformation:
       f'optimizer: expected one of {[*RULES]}, got {training.optimizer!r}'
     )
   if training.optimizer == 'adamw' and flags.absent(training.weight_decay):
-    raise flags.UsageError(
+    raise errors.UsageError(
       '--optimizer=adamw with --weight_decay=0 is adam: give --weight_decay '
       '(0.01, say) or --optimizer=adam'
     )

@@ -1,6 +1,6 @@
 """What a run says before it starts, and what a network is made of."""
 
-from dlcore import __version__, models, results, summary
+from dlcore import __version__, errors, models, results, summary
 from dlcore import config as configs
 from dlcore.data import Spec
 from dlcore.flags import Settings
@@ -80,7 +80,7 @@ def network(config: configs.Summary) -> str:
   if not all(
     n.isascii() and n.isdecimal() and 0 < int(n) < 2**16 for n in sizes
   ):
-    raise configs.UsageError(
+    raise errors.UsageError(
       f'--shape={config.shape[:60]!a}: give whole numbers, such as 28,28,1'
     )
   shape = tuple(map(int, sizes))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlcore import sweep
-from dlcore.config import CheckpointError
+from dlcore.errors import CheckpointError
 from dlcore.flags import Settings
 from dlcore.workdir import clean, load_json
 

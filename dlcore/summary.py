@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from dlcore import layers
 from dlcore.layers import Layer
+from dlcore.models import imagenet
 
 
 class Field(NamedTuple):
@@ -222,7 +223,7 @@ def _jaxprs(value) -> list:
 def table(
   layer: Layer, shape: tuple[int, ...], *, dtype: Any = jnp.float32
 ) -> str:
-  """Writes `rows` as a table with totals.
+  """Writes `rows` as a table with totals, and what is to be noted of them.
 
   Args:
     layer: the network.
@@ -230,7 +231,8 @@ def table(
     dtype: of one example.
 
   Returns:
-    Lines of text, one per leaf, then the totals.
+    Lines of text, one per leaf, then the totals, then where they are not
+    those of the paper, which AlexNet's are not.
 
   References:
     Lecture 2 (the listing of a network's layers).
@@ -272,4 +274,5 @@ def table(
     for line in cells
   ]
   rule = '-' * max(map(len, lines))
-  return '\n'.join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+  notes = imagenet.notes(layer.name, shape)
+  return '\n'.join([lines[0], rule, *lines[1:-1], rule, lines[-1], *notes])

@@ -24,8 +24,8 @@ from typing import Any
 from dlcore import __version__
 from dlcore import config as configs
 from dlcore.checkpoint import existing
-from dlcore.config import Busy, DiskError, UsageError
 from dlcore.data.dataset import show
+from dlcore.errors import Busy, DiskError, UsageError
 from dlcore.flags import Settings
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

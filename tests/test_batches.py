@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlcore import batches
-from dlcore.config import UsageError
 from dlcore.data import Spec, Split
+from dlcore.errors import UsageError
 
 
 def split(labels):

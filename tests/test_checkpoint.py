@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dlcore import checkpoint
-from dlcore.config import CheckpointError, DiskError
+from dlcore.errors import CheckpointError, DiskError
 from dlcore.train import State
 
 

@@ -12,7 +12,8 @@ import optax
 import pytest
 
 from dlcore import batches, config, data, layers, losses, mining, models, train
-from dlcore.config import Network, Training, UsageError
+from dlcore.config import Network, Training
+from dlcore.errors import UsageError
 
 rng = np.random.default_rng(0)
 LABELS = np.array([0, 0, 0, 1, 1, 2], np.int32)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlcore import config, flags, workdir
+from dlcore import config, errors, flags, workdir
 
 ROOT = pathlib.Path(__file__).parent.parent
 NAMES = ['autoencoder', 'classification', 'regression', 'triplet']
@@ -367,7 +367,7 @@ def test_evaluate_takes_its_flags_from_the_folder(tmp_path):
     ('--margin=0.4', '--margin=0.4,0.5'),
     ('--l1=0.1,1', '--l1=0'),
   ):
-    with pytest.raises(config.UsageError, match=f'^{flag}: .* with {held};'):
+    with pytest.raises(errors.UsageError, match=f'^{flag}: .* with {held};'):
       parse('--mode=evaluate', f'--workdir={folder}', flag)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dlcore import layers, models
-from dlcore.config import Network, Training, UsageError
+from dlcore.config import Network, Training
+from dlcore.errors import UsageError
 
 X = jax.random.uniform(jax.random.key(0), (5, 4, 2)) + 1
 KEYS = jax.random.split(jax.random.key(1), 400)

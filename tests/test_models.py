@@ -403,11 +403,6 @@ def test_the_vae_draws_its_code_from_the_normal_it_names():
   np.testing.assert_allclose(gradient[1], (draw - mean) / 2, rtol=1e-5)
 
 
-def test_a_gaussian_needs_mean_and_log_variance():
-  with pytest.raises(ValueError, match=r'expected shape \(2, code\)'):
-    models.gaussian().init(KEY, (3, 2))
-
-
 def test_a_siamese_network_is_one_trunk_on_two_examples():
   trunk = models.mlp((5,), 3)
   net = models.siamese(trunk)

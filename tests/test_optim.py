@@ -9,7 +9,8 @@ import optax
 import pytest
 
 from dlcore import losses, optim
-from dlcore.config import OPTIMIZERS, Training, UsageError
+from dlcore.config import OPTIMIZERS, Training
+from dlcore.errors import UsageError
 
 SPEC = types.SimpleNamespace(examples={'train': 40})
 PARAMS = {

@@ -155,6 +155,21 @@ input                  28x28x1
 total                               54,410        248,768"""
 
 
+def test_the_table_of_alexnet_notes_what_the_paper_got_wrong():
+  net = models.alexnet()
+  right = summary.table(net, (227, 227, 3))
+  paper = summary.table(net, (224, 224, 3))
+  # The numbers that the notes speak of are those of the rows.
+  units = lambda n: summary.rows(net, (n, n, 3))[0].shape
+  assert units(227) == (55, 55, 96) and units(224) == (54, 54, 96)
+  for text in (right, paper):
+    assert '253,440' in text and '55 x 55 x 96 = 290,400' in text
+  assert 'need 227 x 227' in paper and 'gives 54 x 54' in paper
+  assert '54' not in right
+  notes = right.split('\ntotal')[1]
+  assert 'slip' in notes and all(len(line) <= 88 for line in notes.split('\n'))
+
+
 def test_the_table():
   net = layers.serial(
     layers.conv(32, 3), layers.max_pool(2), layers.flatten(), layers.dense(10)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.config import DataError as DataError
+from dlcore.errors import DataError as DataError
 
 Array = np.ndarray
 TASKS = ('classification', 'regression')

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from dlcore import layers
-from dlcore.config import UsageError
 from dlcore.data import Spec
+from dlcore.errors import UsageError
 from dlcore.layers import Layer
 from dlcore.models.autoencoders import (
   VAE,

@@ -18,7 +18,8 @@ def alexnet(
   """AlexNet for 227 x 227 x 3.
 
   The paper's figure counts 253,440 units in the first layer, a known slip:
-  11 x 11 filters at stride 4 on 227 x 227 give 55 x 55 x 96 = 290,400.
+  11 x 11 filters at stride 4 on 227 x 227 give 55 x 55 x 96 = 290,400. It says
+  224 x 224 as well, where they would give 54 x 54; see `notes`.
 
   Args:
     outputs: length of the output.
@@ -53,6 +54,33 @@ def alexnet(
     *_head(outputs, dropout),
     name='alexnet',
   )
+
+
+def notes(name: str, shape: tuple[int, ...]) -> list[str]:
+  """Says where a network's numbers are not those that were printed of it.
+
+  Args:
+    name: of the Layer.
+    shape: shape of one example.
+
+  Returns:
+    Sentences, for 'alexnet'; none for other networks.
+
+  References:
+    Lecture 2; Krizhevsky, Sutskever, Hinton, ImageNet classification with deep
+    convolutional neural networks, 2012.
+  """
+  if name != 'alexnet':
+    return []
+  slip = (
+    'The paper and lecture 2 print 253,440 units for the first convolution, a '
+    'known slip:\nat 227 x 227 it has 55 x 55 x 96 = 290,400.'
+  )
+  size = (
+    'The paper says 224 x 224, but its other numbers need 227 x 227: here the '
+    'first\nconvolution gives 54 x 54, not 55 x 55.'
+  )
+  return [slip, size] if tuple(shape[:2]) == (224, 224) else [slip]
 
 
 def _head(outputs: int, dropout: float) -> list[Layer]:

@@ -24,7 +24,7 @@ def poisoned(where: str, step: int, seed: int) -> None:
   """Makes one thing not finite at one step of one run."""
   import jax.numpy as jnp
 
-  from dlcore import train
+  from dlcore.train import program as train
 
   part, whole, seeds = train.part_of_epoch, train.step, []
 

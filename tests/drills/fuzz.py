@@ -86,17 +86,17 @@ def known() -> dict[str, list[str]]:
 
 def stubs() -> None:
   """Everything but what reads flags and data and makes folders."""
-  from dlcore import config, drive, report, sweep
+  from dlcore import drive, errors, report, sweep
   from dlcore.data import tfds_source
 
-  class Reached(config.Ended):
+  class Reached(errors.Ended):
     status = 0
 
   def reached(*arguments, **options):
     raise Reached('the training would begin')
 
   def absent(name, builder):
-    raise config.DataError(f'{name} is not here')
+    raise errors.DataError(f'{name} is not here')
 
   swap(drive, 'fit', reached)
   swap(drive, 'restore', reached)

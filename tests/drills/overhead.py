@@ -46,7 +46,7 @@ def unguarded() -> None:
   import jax
   import optax
 
-  from dlcore import train
+  from dlcore.train import program as train
 
   def step(exp, state, batch, key):
     (loss, found), slope = jax.value_and_grad(exp.loss, has_aux=True)(

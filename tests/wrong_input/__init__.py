@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dlcore.config import Ended
+from dlcore.errors import Ended
 from dlcore.layers import abstract
 
 ERRORS = (AssertionError, Ended, TypeError, ValueError)

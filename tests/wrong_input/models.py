@@ -250,8 +250,7 @@ TABLE |= {
   ],
   'gradients.cost': [
     wrong(jnp.sum, np.arange(3), says=('a floating argument', 'got none')),
-    wrong(jnp.sum, ROWS, shared=2, says=('expected 0 to 1', 'got 2 and')),
-    wrong(jnp.sum, ROWS, repeats=0, says=('and at least 1', 'and 0')),
+    wrong(jnp.sum, ROWS, shared=2, says=('expected 0 to', 'got 2')),
   ],
   'summary.rows': [
     wrong(DENSE, (3, 3), says=(VECTOR, 'got shape (3, 3)')),

@@ -1,0 +1,134 @@
+"""What to train: the splits, the record of an experiment, and its functions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from dlcore import batches, mining
+from dlcore.data import Dataset, Split
+from dlcore.layers import Layer, batched
+
+Metrics = dict[str, jax.Array]
+
+
+class Splits(NamedTuple):
+  """The examples on the device: a `Dataset` without its description.
+
+  Attributes:
+    train: what is learned from.
+    validation: what choices are made with.
+    test: what is reported, once.
+  """
+
+  train: Split
+  validation: Split
+  test: Split
+
+
+class Experiment(NamedTuple):
+  """What to train: a record of pure functions that see no flag and no file.
+
+  Attributes:
+    model: the network.
+    loss: (params, batch, key) -> (f32[], metrics); batch is a `Split` with
+      images as f32 in [0, 1].
+    evaluate: (params, split) -> metrics, the exact ones of a whole split, as
+      `predict` makes them possible.
+    optimizer: an optax transformation.
+    batches: (key, split) -> i32[steps, batch], the indices of an epoch.
+    score: metrics -> f32[]; the parameters with the largest score on the
+      validation split are kept.
+    baselines: (dataset) -> {name: test metrics} of what a run should beat.
+    figures: (params, dataset) -> {file name: matplotlib figure}.
+  """
+
+  model: Layer
+  loss: Callable[[Any, Split, jax.Array], tuple[jax.Array, Metrics]]
+  evaluate: Callable[[Any, Split], Metrics]
+  optimizer: optax.GradientTransformation
+  batches: Callable[[jax.Array, Split], jax.Array]
+  score: Callable[[Metrics], jax.Array] = lambda metrics: -metrics['loss']
+  baselines: Callable[[Dataset], dict[str, dict[str, float]]] = lambda data: {}
+  figures: Callable[[Any, Dataset], dict[str, Any]] = lambda params, data: {}
+
+
+def predict(
+  apply: Callable[[jax.Array, jax.Array | None], Any],
+  split: Split,
+  *,
+  key: jax.Array | None = None,
+  chunk: int = 256,
+) -> Any:
+  """Applies a network to every example of a split, chunk by chunk.
+
+  Args:
+    apply: (x, key) of one example -> any pytree of arrays.
+    split: N examples.
+    key: for networks that are random in evaluation too, as one that denoises;
+      example i draws the same numbers every time. None: no key.
+    chunk: examples at a time.
+
+  Returns:
+    The pytree with a leading axis N.
+
+  Raises:
+    AssertionError: for another number of labels than examples.
+    ValueError: for a chunk below 1.
+  """
+  chex.assert_equal_shape_prefix(list(split), 1)
+  if chunk < 1:
+    raise ValueError(f'chunk: expected at least 1 example, got {chunk}')
+
+  def one(at):
+    i, example = at
+    own = None if key is None else jax.random.fold_in(key, i)
+    return apply(batches.as_float(example).x, own)
+
+  numbers = jnp.arange(len(split.y))
+  return jax.lax.map(one, (numbers, split), batch_size=chunk)
+
+
+def supervised(
+  model: Layer,
+  example: Callable[[jax.Array, jax.Array], Metrics],
+  *,
+  hardest: int = 0,
+) -> tuple[Callable[..., Any], Callable[..., Metrics]]:
+  """Makes the loss and the evaluation of one example into an experiment's.
+
+  Args:
+    model: x -> prediction.
+    example: (prediction, y) of one example -> metrics with 'loss'.
+    hardest: learn only from so many examples of a batch, those with the
+      largest losses; 0: from all.
+
+  Returns:
+    `Experiment.loss` and `Experiment.evaluate`, both means over examples.
+
+  Raises:
+    ValueError: for hardest below 0.
+
+  References:
+    Lecture 0 (hard example mining).
+  """
+  if hardest < 0:
+    raise ValueError(f'hardest: expected 0 or more, got {hardest}')
+  forward = batched(model)
+
+  def loss(params, batch, key):
+    found = jax.vmap(example)(forward(params, batch.x, key), batch.y)
+    means = jax.tree.map(jnp.mean, found)
+    if hardest:
+      chosen = mining.hard_examples(found['loss'], count=hardest)
+      return jnp.sum(chosen * found['loss']) / jnp.sum(chosen), means
+    return means['loss'], means
+
+  def evaluate(params, split):
+    found = predict(lambda x, key: model.apply(params, x), split)
+    return jax.tree.map(jnp.mean, jax.vmap(example)(found, split.y))
+
+  return loss, evaluate
