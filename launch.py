@@ -3,12 +3,14 @@
 flags -> experiment -> data -> sweep(fit) -> results, one call each.
 """
 
+import errno
 import io
 import os
 import sys
 
 from dlcore import errors, flags, signals
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # As NumPy and XLA's devices put it.
 NO_MEMORY = ('memoryerror', 'out of memory', 'resource_exhausted')
 
@@ -16,11 +18,21 @@ NO_MEMORY = ('memoryerror', 'out of memory', 'resource_exhausted')
 def run(settings: flags.Settings) -> None:
   """Trains every run of a command line, or evaluates the trained ones again."""
   # Only a command line that holds pays for starting JAX.
-  from dlcore import compilation, data, drive, report, results, sweep, workdir
+  from dlcore import (
+    compilation,
+    data,
+    drive,
+    journal,
+    report,
+    results,
+    sweep,
+    workdir,
+  )
 
   chosen, module = settings.config, settings.module
   if settings.run.cache:
     compilation.keep()
+  compilation.traceable(settings.run.profile)
   dataset = data.load(**vars(chosen.data), task=module.TASK)
   device, how = drive.device(), drive.choose(settings.run.sweep)
   experiment = module.experiment(chosen, dataset.spec)
@@ -42,7 +54,9 @@ def run(settings: flags.Settings) -> None:
     results.evaluated(folder, settings, tests)
     return
   with workdir.locked(folder):
-    workdir.start(settings, folder, device=device, how=how)
+    workdir.start(
+      settings, folder, device=device, how=how, data=data.fingerprint(dataset)
+    )
     summary = workdir.finished(folder, chosen.training.epochs)
     if summary is not None:
       print(f'{folder} is finished; --restart starts over')
@@ -63,13 +77,13 @@ def run(settings: flags.Settings) -> None:
         settings, states, tests, experiment, dataset, timing
       )
       drive.draw(settings, runs, states, summary, dataset, folder)
-      workdir.write_json(folder / 'summary.json', summary)
+      journal.write_json(folder / 'summary.json', summary)
     print(results.closing(folder, summary))
-  if len(runs.seed) == 1 and summary['runs'][0]['diverged']:
+  if all(run['diverged'] for run in summary['runs']):
     step = summary['runs'][0]['diverged_at_step']
     raise errors.Diverged(
-      f'the loss was not finite at step {step}; lower --learning_rate '
-      f'({chosen.training.learning_rate:g}), or give --clip'
+      f'the loss or its gradient was not finite at step {step}; lower '
+      f'--learning_rate ({chosen.training.learning_rate:g}), or give --clip'
     )
 
 
@@ -112,6 +126,11 @@ def main(argv: list[str]) -> int:
     # Who read what is printed has gone, as `| head` does.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141
+  except OSError as error:
+    if error.errno not in NO_ROOM:
+      raise
+    print(f'launch.py: cannot write: {error.strerror}', file=sys.stderr)
+    return 7
   except (MemoryError, RuntimeError) as error:
     said = f'{type(error).__name__} {error}'.lower()
     if not any(sign in said for sign in NO_MEMORY):
@@ -130,7 +149,12 @@ def program() -> None:
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='replace')  # '±' is not in every encoding
   with signals.watched():
-    sys.exit(main(sys.argv))
+    status = main(sys.argv)
+    try:
+      sys.stdout.flush()
+    except OSError:  # told already; not again as Python ends
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
 
 
 if __name__ == '__main__':

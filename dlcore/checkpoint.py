@@ -12,6 +12,7 @@ two are kept.
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -117,7 +118,11 @@ def positions(folder: pathlib.Path) -> list[int]:
   if not folder.is_dir():
     return []
   return sorted(
-    (int(path.name) for path in folder.iterdir() if path.name.isdecimal()),
+    (
+      int(path.name)
+      for path in folder.iterdir()
+      if path.name.isdecimal() and path.name == str(int(path.name))
+    ),
     reverse=True,
   )
 
@@ -136,14 +141,17 @@ def save(
   Raises:
     DiskError: if the disk is full or cannot be written; earlier checkpoints
       stay as they were.
-    ValueError: if a parameter is not finite, which is never saved.
+    CheckpointError: if a parameter is not finite, which is never saved.
   """
   import orbax.checkpoint as ocp
 
   states = jax.device_get(states)
   for leaf in jax.tree.leaves((states.params, states.best_params)):
     if not np.isfinite(leaf).all():
-      raise ValueError('parameters that are not finite are never saved')
+      raise CheckpointError(
+        f'{folder}: parameters that are not finite are never saved; lower '
+        '--learning_rate, or give --clip'
+      )
   needed = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(states)) + 2**20
   draft = folder / UNFINISHED
   try:
@@ -164,9 +172,8 @@ def save(
     os.fsync(sync_folder)
     os.close(sync_folder)
   except (OSError, ValueError) as error:
-    # tensorstore reports a full disk as a ValueError.
-    full = 'RESOURCE_EXHAUSTED' in str(error) or 'space' in str(error)
-    if isinstance(error, ValueError) and not full:
+    # tensorstore reports what a disk answers as a ValueError.
+    if isinstance(error, ValueError) and not _of_disk(str(error)):
       raise
     shutil.rmtree(draft, ignore_errors=True)
     free = shutil.disk_usage(existing(folder)).free
@@ -177,6 +184,12 @@ def save(
     ) from None
   for old in positions(folder)[KEEP:]:
     shutil.rmtree(folder / str(old), ignore_errors=True)
+
+
+def _of_disk(text: str) -> bool:
+  numbers = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+  signs = ('RESOURCE_EXHAUSTED', *map(os.strerror, numbers))
+  return any(sign in text for sign in signs)
 
 
 @contextlib.contextmanager
@@ -221,22 +234,25 @@ def damage(folder: pathlib.Path) -> str | None:
       return 'its manifest is of another checkpoint'
   except (OSError, ValueError, KeyError, TypeError):
     return f'{MANIFEST} is missing or unreadable'
-  for name in sorted(set(expected) | set(found)):
+  # A desktop leaves hidden files of its own.
+  found = {k: v for k, v in found.items() if '/.' not in f'/{k}'}
+  for name in sorted({*expected, *found}):
     if expected.get(name) != found.get(name):
       return f'{name} is not as it was written'
   return None
 
 
 def restore(
-  folder: pathlib.Path, template: Any
+  folder: pathlib.Path, template: Any, *, aside: bool = True
 ) -> tuple[int, Any, dict[str, Any]] | None:
   """Restores the newest checkpoint that is as it was written.
 
-  Every damaged one is moved to `quarantine/`, with one line of warning.
+  Of every damaged one a line of warning tells.
 
   Args:
     folder: `<workdir>/checkpoint`.
     template: states of `jax.ShapeDtypeStruct`, as they were saved.
+    aside: move damaged ones to `quarantine/`, as only who holds the lock may.
 
   Returns:
     (position, states, run), or None where nothing was ever saved.
@@ -245,36 +261,59 @@ def restore(
     CheckpointError: if there are checkpoints and none is good, or the good one
       is of another model.
   """
-  import orbax.checkpoint as ocp
-
-  for position in positions(folder):
+  found = positions(folder)
+  for position in found:
     step = folder / str(position)
     wrong = damage(step)
-    if wrong is not None:
-      aside = folder / 'quarantine' / f'{position}-{len(quarantined(folder))}'
-      aside.parent.mkdir(exist_ok=True)
-      step.rename(aside)
-      print(f'warning: {step}: {wrong}; moved to {aside}', file=sys.stderr)
-      continue
-    run = json.loads((step / 'run.json').read_text(encoding='utf-8'))
-    # Compared here, for orbax casts silently where a type differs.
-    saved = json.loads((step / ARRAYS).read_text(encoding='utf-8'))
-    wanted = _leaves(template)
-    for name in sorted({*saved, *wanted}):
-      if saved.get(name) != wanted.get(name):
+    if wrong is None:
+      try:
+        return position, *_read(step, template)
+      except (OSError, KeyError, TypeError, ValueError) as error:
+        why = ' '.join(f'{type(error).__name__} {error}'.split())[:120]
         raise CheckpointError(
-          f'{step}: of another model, {name} is {saved.get(name)} there and '
-          f'{wanted.get(name)} here; give the flags it was trained with'
-        )
-    with ocp.StandardCheckpointer() as checkpointer:
-      states = checkpointer.restore(step.absolute() / 'states', template)
-    return position, states, run
-  if quarantined(folder):
+          f'{step}: as it was written, but not readable here ({why}); take the '
+          'version of dlcore that wrote it, or --restart'
+        ) from None
+    place = f'; moved to {_put_aside(step)}' if aside else '; passed over'
+    print(f'warning: {step}: {wrong}{place}', file=sys.stderr)
+  if found or quarantined(folder):
     raise CheckpointError(
       f'{folder}: every checkpoint is damaged (see quarantine/); --restart '
       'starts over'
     )
   return None
+
+
+def _put_aside(step: pathlib.Path) -> pathlib.Path:
+  folder = step.parent / 'quarantine'
+  numbers = itertools.count(len(quarantined(step.parent)))
+  free = (folder / f'{step.name}-{n}' for n in numbers)
+  aside = next(path for path in free if not path.exists())
+  try:
+    folder.mkdir(exist_ok=True)
+    step.rename(aside)
+  except OSError as error:
+    raise DiskError(
+      f'{step}: damaged, and cannot be moved aside ({error.strerror})'
+    ) from None
+  return aside
+
+
+def _read(step: pathlib.Path, template: Any) -> tuple[Any, dict[str, Any]]:
+  import orbax.checkpoint as ocp
+
+  run = json.loads((step / 'run.json').read_text(encoding='utf-8'))
+  # Compared here, for orbax casts silently where a type differs.
+  saved = json.loads((step / ARRAYS).read_text(encoding='utf-8'))
+  wanted = _leaves(template)
+  for name in sorted({*saved, *wanted}):
+    if saved.get(name) != wanted.get(name):
+      raise CheckpointError(
+        f'{step}: of another model, {name} is {saved.get(name)} there and '
+        f'{wanted.get(name)} here; give the flags it was trained with'
+      )
+  with ocp.StandardCheckpointer() as checkpointer:
+    return checkpointer.restore(step.absolute() / 'states', template), run
 
 
 def quarantined(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -7,6 +7,7 @@ Here that folder is the user's own unless JAX_COMPILATION_CACHE_DIR names one.
 import contextlib
 import os
 import pathlib
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,15 +34,14 @@ def keep() -> None:
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
   if os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     return
-  home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  folder = pathlib.Path(home) / 'dlcore' / 'programs'
   try:
+    home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+    folder = pathlib.Path(home) / 'dlcore' / 'programs'
     folder.mkdir(parents=True, exist_ok=True)
     _forget(folder)
-    writable = os.access(folder, os.W_OK)
-  except OSError:
+  except (OSError, RuntimeError):  # which a user without a home gets
     return
-  if writable:
+  if os.access(folder, os.W_OK):
     jax.config.update('jax_compilation_cache_dir', str(folder))
 
 
@@ -78,9 +78,30 @@ def compiled(
   return program, time.perf_counter() - start
 
 
+def traceable(folder: str) -> None:
+  """Checks that a trace can be written, before anything is computed.
+
+  Args:
+    folder: where to; '' for no trace.
+
+  Raises:
+    UsageError: if the folder cannot be written.
+  """
+  try:
+    if folder:
+      pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    writable = not folder or os.access(folder, os.W_OK)
+  except OSError:
+    writable = False
+  if not writable:
+    raise UsageError(f'--profile={folder} cannot be written; give a folder')
+
+
 @contextlib.contextmanager
 def traced(folder: str) -> Iterator[None]:
   """Writes a trace of what runs inside, for TensorBoard, XProf or Perfetto.
+
+  A trace that cannot be written is a warning: the run is worth more.
 
   Args:
     folder: where to; '' for no trace.
@@ -88,21 +109,18 @@ def traced(folder: str) -> Iterator[None]:
   Yields:
     Nothing.
 
-  Raises:
-    UsageError: if the folder cannot be written.
-
   References:
     JAX authors, Profiling computation, 2023.
   """
   if not folder:
     yield
     return
+  jax.profiler.start_trace(folder, create_perfetto_trace=True)
   try:
-    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-    writable = os.access(folder, os.W_OK)
-  except OSError:
-    writable = False
-  if not writable:
-    raise UsageError(f'--profile={folder} cannot be written; give a folder')
-  with jax.profiler.trace(folder, create_perfetto_trace=True):
     yield
+  finally:
+    try:
+      jax.profiler.stop_trace()
+    except (OSError, RuntimeError) as error:
+      why = ' '.join(str(error).split())[:120]
+      print(f'warning: --profile={folder}: {why}', file=sys.stderr)

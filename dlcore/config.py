@@ -114,6 +114,8 @@ MARGINS = {
   'cosface': 0.35,
 }
 AUTOENCODERS = ('dense', 'conv', 'variational')
+# The usual length of their codes: the plane, where codes are drawn from.
+CODES = {'dense': 8, 'conv': 8, 'variational': 2}
 SCHEDULES = ('constant', 'cosine', 'linear', 'step')
 
 
@@ -121,7 +123,11 @@ SCHEDULES = ('constant', 'cosine', 'linear', 'step')
 class Network:
   """Flags of a network chosen by its name, and of what it meets in training."""
 
-  network: str = flag('auto', 'auto: convnet or mlp', choices=NETWORKS)
+  network: str = flag(
+    'auto',
+    'auto: convnet or mlp; resnets and resnext50 normalise by groups',
+    choices=NETWORKS,
+  )
   dropout: float = flag(
     0.0, 'dropout rate', low=0, high=0.95, unless={'network': 'linear'}
   )
@@ -188,6 +194,12 @@ class Data:
     low=1,
     high=50,
   )
+  folds: int = flag(
+    0,
+    'cross-validation: hold out one of so many equal parts instead; 0: off',
+    low=0,
+  )
+  fold: int = flag(1, 'which of --folds validates', low=1)
   split: str = flag(
     'examples',
     'what is held out for testing: examples of every class, or whole classes '
@@ -251,7 +263,10 @@ class Summary:
   """Flags of `--mode=summary`, which needs no experiment."""
 
   network: str = flag('lecture_convnet', 'which', choices=NETWORKS[1:])
-  shape: str = flag('28,28,1', 'height, width and channels of its input')
+  shape: str = flag(
+    '',
+    "height, width and channels of its input, as 28,28,1; '': as published",
+  )
   outputs: int = flag(0, 'length of its output; 0: as published', low=0)
 
 

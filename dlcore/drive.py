@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from dlcore import checkpoint, signals, sweep, train, visualize, workdir
+from dlcore import checkpoint, journal, signals, sweep, train, visualize
 from dlcore import config as configs
 from dlcore.compilation import compiled, traced
 from dlcore.data import Dataset
@@ -161,7 +161,7 @@ def fit(
   if restored is None:
     position, states = 0, begin(runs, data)
     run: dict[str, Any] = {
-      'log': 0,
+      'log': None,
       'compile_s': 0.0,
       'train_s': 0.0,
       'examples': 0,
@@ -169,7 +169,7 @@ def fit(
   else:
     position, states, run = restored
     print(f'going on after {position / steps:.4g} epochs', flush=True)
-  workdir.truncate(folder, run['log'])
+  journal.truncate(folder, run['log'])
   span = train.Span(*(jnp.int32(0) for _ in range(3)))
   advance, advance_s = compiled(
     programs.advance, runs, states, data, span, donate=(1,)
@@ -212,9 +212,10 @@ def fit(
       due = final or time.perf_counter() - saved > SAVE_SECONDS
       try:
         if unwritten:
-          run['log'] = workdir.append(folder, unwritten)
+          journal.append(folder, unwritten)
           unwritten = []
         if due:
+          run['log'] = journal.mark(folder)
           checkpoint.save(checkpoints, position, states, run)
       except DiskError as error:
         if final:
@@ -223,6 +224,7 @@ def fit(
           print(f'warning: {error}', file=sys.stderr)
       if due:
         saved = time.perf_counter()
+    number = number or asked()
   progress.close()
   if number:
     raise Interrupted(
@@ -331,7 +333,7 @@ def restore(
     CheckpointError: if there are none, or they are of another model.
   """
   template = jax.eval_shape(programs.init, runs, data)
-  restored = checkpoint.restore(folder / 'checkpoint', template)
+  restored = checkpoint.restore(folder / 'checkpoint', template, aside=False)
   if restored is None:
     raise CheckpointError(f'{folder}: holds no checkpoint; train there first')
   return restored[1]
@@ -356,7 +358,7 @@ def draw(
     folder: of the run; pictures go to `figures/`.
   """
   swept = list(settings.swept)
-  figures = {'curves': visualize.curves(workdir.read(folder), by=swept)}
+  figures = {'curves': visualize.curves(journal.read(folder), by=swept)}
   best = next((r for r in summary['runs'] if not r['diverged']), None)
   if best is not None:
     first = summary['settings'][0]
@@ -372,5 +374,5 @@ def draw(
     experiment = settings.module.experiment(config, dataset.spec)
     figures |= experiment.figures(params, dataset)
   for name, figure in figures.items():
-    with workdir.saving(folder):
+    with journal.saving(folder):
       figure.savefig(folder / 'figures' / f'{name}.png', dpi=120)

@@ -247,6 +247,7 @@ def distance_weighted(
     learning, 2017.
   """
   distances = _check(distances, labels)
+  chex.assert_rank([cutoff, nonzero_cutoff], 0)
   candidates = negative_pairs(labels) & (distances < nonzero_cutoff)
   d = jnp.maximum(distances, cutoff)
   # At d = 2, the far pole of the sphere, the density is 0.
@@ -287,6 +288,7 @@ def multi_similarity(
     weighting for deep metric learning, 2019.
   """
   similarities = _check(similarities, labels)
+  chex.assert_rank(epsilon, 0)
   positives, negatives = positive_pairs(labels), negative_pairs(labels)
   least = jnp.where(positives, similarities, jnp.inf).min(1, keepdims=True)
   most = jnp.where(negatives, similarities, -jnp.inf).max(1, keepdims=True)
@@ -311,7 +313,7 @@ def hard_examples(losses: jax.Array, *, count: int | jax.Array) -> jax.Array:
 
   Raises:
     AssertionError: for a wrong rank or dtype.
-    ValueError: for a plain count below 0.
+    ValueError: for a plain count outside [0, B].
 
   References:
     Shrivastava, Gupta, Girshick: Training region-based object detectors with
@@ -319,8 +321,9 @@ def hard_examples(losses: jax.Array, *, count: int | jax.Array) -> jax.Array:
   """
   chex.assert_rank(losses, 1)
   chex.assert_type(losses, float)
-  if isinstance(count, int) and count < 0:
-    raise ValueError(f'count: expected 0 or more, got {count}')
+  chex.assert_rank(count, 0)
+  if isinstance(count, int) and not 0 <= count <= len(losses):
+    raise ValueError(f'count: expected 0 to {len(losses)}, got {count}')
   order = jnp.argsort(jax.lax.stop_gradient(losses), descending=True)
   kept = jnp.arange(len(losses)) < count
   return jnp.zeros_like(losses).at[order].set(kept.astype(losses.dtype))

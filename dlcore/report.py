@@ -65,7 +65,8 @@ def network(config: configs.Summary) -> str:
   """Writes the table of one network, without making its weights.
 
   Args:
-    config: name, shape of the input 'H,W,C' and length of the output.
+    config: name, shape of the input 'H,W,C' and length of the output; '' and 0
+      stand for those it was published with.
 
   Returns:
     Text: layer, output shape, parameters, multiply-adds, receptive field.
@@ -76,13 +77,19 @@ def network(config: configs.Summary) -> str:
   References:
     Lecture 2 (the summary of its network).
   """
-  sizes = config.shape.split(',')
-  if not all(
-    n.isascii() and n.isdecimal() and 0 < int(n) < 2**16 for n in sizes
-  ):
-    raise errors.UsageError(
-      f'--shape={config.shape[:60]!a}: give whole numbers, such as 28,28,1'
-    )
-  shape = tuple(map(int, sizes))
-  outputs = config.outputs or models.PUBLISHED.get(config.network, 10)
-  return summary.table(models.fitting(config.network, shape, outputs), shape)
+  shape: tuple[int, ...]
+  shape, outputs = models.PUBLISHED[config.network]
+  if config.shape:
+    sizes = config.shape.split(',')
+    if not all(
+      n.isascii() and n.isdecimal() and 0 < int(n[:6]) < 2**16 for n in sizes
+    ):
+      raise errors.UsageError(
+        f'--shape={config.shape[:60]!a}: give whole numbers, such as 28,28,1'
+      )
+    shape = tuple(map(int, sizes))
+  try:
+    net = models.fitting(config.network, shape, config.outputs or outputs)
+  except errors.UsageError as error:
+    raise errors.UsageError(f'--shape={config.shape[:60]}: {error}') from None
+  return summary.table(net, shape)

@@ -9,7 +9,7 @@ import numpy as np
 from dlcore import sweep
 from dlcore.errors import CheckpointError
 from dlcore.flags import Settings
-from dlcore.workdir import clean, load_json
+from dlcore.journal import clean, load_json
 
 
 def interval(values: list[float]) -> dict[str, Any]:

@@ -14,23 +14,34 @@ from dlcore import layers
 from dlcore.layers import Layer
 from dlcore.models import imagenet
 
+# Layers whose units also depend on statistics of all of space.
+OF_THE_IMAGE = ('local_contrast_norm', 'group_norm', 'instance_norm')
+STATISTICS = (
+  'receptive field: of the windows alone; the statistics that a normalisation'
+  ' takes\n  over the whole image are not counted'
+)
+
 
 class Field(NamedTuple):
   """The pixels of the example that one unit sees, per spatial axis.
 
   Unit u sees the pixels from start + u * stride, `size` of them; those outside
-  the example are padding.
+  the example are padding. Behind a layer that enlarges, neighbouring units may
+  see the same pixels, and what they see repeats every few units.
 
   Attributes:
-    size: pixels seen.
-    stride: pixels between the fields of two neighbouring units; 0 where every
-      unit sees everything.
+    size: pixels seen, by the unit that sees most.
+    stride: pixels between the fields of two neighbouring units, or from one
+      repetition to the next; 0 where every unit sees everything.
     start: first pixel that unit 0 sees; negative inside padding.
+    phases: per axis, the (first, last) pixels of the units that repeat; ()
+      where all units are as unit 0.
   """
 
   size: tuple[int, ...]
   stride: tuple[int, ...]
   start: tuple[int, ...]
+  phases: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 class Row(NamedTuple):
@@ -135,16 +146,43 @@ def through(
   """
   if layer.window is None and before[:-1] == after[:-1]:
     return field
-  if layer.window is None or len(before) != len(shape):
+  window = None
+  if layer.window is not None and len(before) == len(shape):
+    window = layer.window(before)
+  if window is None:
     space = tuple(shape[:-1])
     return Field(space, (0,) * len(space), (0,) * len(space))
-  window = layer.window(before)
-  axes = list(zip(*field, *window, strict=True))
-  return Field(
-    tuple(size + (k - 1) * jump for size, jump, _, k, _, _ in axes),
-    tuple(jump * stride for _, jump, _, _, stride, _ in axes),
-    tuple(start - pad * jump for _, jump, start, _, _, pad in axes),
+  size, stride, pad, spread = window
+  spread = spread or (1,) * len(size)
+  seen = field.phases or tuple(
+    ((a, a + n - 1),) for a, n in zip(field.start, field.size, strict=True)
   )
+  per_axis = zip(seen, field.stride, size, stride, pad, spread, strict=True)
+  phases, jumps = zip(*(_slide(*axis) for axis in per_axis), strict=True)
+  return Field(
+    tuple(max(last - first + 1 for first, last in axis) for axis in phases),
+    jumps,
+    tuple(axis[0][0] for axis in phases),
+    phases if max(map(len, phases)) > 1 else (),
+  )
+
+
+def _slide(seen, jump, size, stride, pad, spread):
+  """Slides a window over units that see `seen` of one axis, and so on."""
+  period = len(seen)
+
+  def pixel(unit, end):
+    return seen[unit % period][end] + unit // period * jump
+
+  # Places hold an input where `spread` divides them: the first from the left
+  # edge of the window on, and the last up to its right edge.
+  repeat = math.lcm(stride, spread * period) // stride
+  lefts = [u * stride - pad for u in range(repeat)]
+  phases = tuple(
+    (pixel(-(-left // spread), 0), pixel((left + size - 1) // spread, 1))
+    for left in lefts
+  )
+  return phases, repeat * stride // (spread * period) * jump
 
 
 def learned(layer: Layer, params: Any) -> int:
@@ -275,4 +313,6 @@ def table(
   ]
   rule = '-' * max(map(len, lines))
   notes = imagenet.notes(layer.name, shape)
+  if any(r.field and r.kind in OF_THE_IMAGE for r in found):
+    notes = [*notes, STATISTICS]
   return '\n'.join([lines[0], rule, *lines[1:-1], rule, lines[-1], *notes])

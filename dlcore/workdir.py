@@ -1,8 +1,8 @@
 """The folder of a run: its files, its lock, and going on where it stopped.
 
 `config.json`, `flagfile`, `metrics.jsonl`, `summary.json`, `checkpoint/` and
-`figures/` are a contract that scripts may rely on. Numbers that are not finite
-are written as null. One process at a time writes to a folder.
+`figures/` are a contract that scripts may rely on. One process at a time writes
+to a folder.
 """
 
 import contextlib
@@ -10,8 +10,6 @@ import datetime
 import errno
 import fcntl
 import importlib.metadata
-import json
-import math
 import os
 import pathlib
 import platform
@@ -23,10 +21,10 @@ from typing import Any
 
 from dlcore import __version__
 from dlcore import config as configs
-from dlcore.checkpoint import existing
 from dlcore.data.dataset import show
 from dlcore.errors import Busy, DiskError, UsageError
 from dlcore.flags import Settings
+from dlcore.journal import clean, load_json, saving, write_json
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -76,12 +74,17 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
   with file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
       file.seek(0)
       holder = file.read().decode(errors='replace') or 'another run'
       raise Busy(
         f'--workdir={folder}: in use by {holder}; wait for it, or give another '
         'folder'
+      ) from None
+    except OSError as error:
+      raise UsageError(
+        f'--workdir={folder}: cannot be locked ({error.strerror}); give a '
+        'folder on another disk'
       ) from None
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
     holder = f'process {os.getpid()} on {socket.gethostname()} since {now}'
@@ -107,7 +110,7 @@ def place(settings: Settings) -> pathlib.Path:
 
 
 def start(
-  settings: Settings, folder: pathlib.Path, *, device: str, how: str
+  settings: Settings, folder: pathlib.Path, *, device: str, how: str, data: str
 ) -> None:
   """Writes `config.json` and `flagfile`, or checks that they say the same.
 
@@ -116,19 +119,17 @@ def start(
     folder: of the run, locked.
     device: what it runs on.
     how: 'map' or 'vmap'.
+    data: fingerprint of the examples.
 
   Raises:
-    UsageError: if the folder holds a run with other flags, naming them.
+    UsageError: if the folder holds a run with other flags or on other data,
+      saying which, or what is no run.
     DiskError: if it cannot be written.
   """
   path = folder / 'config.json'
   flags = configs.flatten(settings.config) | configs.flatten(settings.run)
-  config = {
-    'experiment': settings.experiment,
+  launch = {
     'argv': settings.argv,
-    'config': flags,
-    'swept': settings.swept,
-    'how': how,
     'device': device,
     'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     'python': platform.python_version(),
@@ -136,21 +137,26 @@ def start(
     | {package: _version(package) for package in PACKAGES},
     **revision(),
   }
+  config = {
+    'experiment': settings.experiment,
+    **launch,
+    'config': flags,
+    'swept': settings.swept,
+    'how': how,
+    'data': data,
+    'resumed': [],
+  }
+  _refuse_foreign(folder)
   if settings.run.restart:
     clear(folder)
-  if path.exists():
-    old = load_json(path, 'experiment', 'how', 'config', 'swept')
-    if old is None:
-      raise UsageError(
-        f'--workdir={folder}: its config.json is damaged; give another folder, '
-        'or --restart to throw the run away'
-      )
+  old = load_json(path, *RECORD)
+  if old is not None:
     refuse_other(folder, old, config)
-  elif (folder / 'checkpoint').exists():
-    raise UsageError(
-      f'--workdir={folder}: has checkpoints but no config.json; give another '
-      'folder'
-    )
+    if finished(folder, settings.config.training.epochs) is not None:
+      return
+    # What ran first stays on record.
+    kept = {name: old.get(name) for name in launch if name != 'argv'}
+    config |= kept | {'resumed': [*old.get('resumed', []), launch]}
   with saving(folder):
     (folder / 'figures').mkdir(exist_ok=True)
     write_json(path, config)
@@ -159,17 +165,50 @@ def start(
     )
 
 
+RECORD = ('experiment', 'how', 'config', 'swept')
+CONTENTS = ('checkpoint', 'metrics.jsonl', 'summary.json', 'flagfile')
+
+
+def _refuse_foreign(folder: pathlib.Path) -> None:
+  """Refuses a folder whose files are not those of a run, or not any more."""
+  path, old = folder / 'config.json', None
+  if path.exists():
+    old = load_json(path, *RECORD)
+    if old is None or not isinstance(old['config'], dict):
+      raise UsageError(
+        f'--workdir={folder}: its config.json is damaged, or not of a run; '
+        'give another folder, or move it away'
+      )
+    return
+  for name in CONTENTS:
+    if (folder / name).exists():
+      raise UsageError(
+        f'--workdir={folder}: has {name} but no config.json; give another '
+        'folder'
+      )
+
+
 def clear(folder: pathlib.Path) -> None:
   """Throws away the run that a folder holds, and nothing else.
 
+  The summary goes first: without it a run is not finished, whatever is left.
+
   Args:
     folder: of the run; left alone unless it holds a `config.json`.
+
+  Raises:
+    DiskError: if it cannot be written.
   """
-  if (folder / 'config.json').exists():
-    for name in ('checkpoint', 'figures'):
-      shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ('metrics.jsonl', 'summary.json', 'flagfile', 'config.json'):
-      (folder / name).unlink(missing_ok=True)
+  if not (folder / 'config.json').exists():
+    return
+  with saving(folder):
+    for name in ('summary.json', 'checkpoint', 'figures', *CONTENTS[1:]):
+      path = folder / name
+      if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+      else:
+        path.unlink(missing_ok=True)
+    (folder / 'config.json').unlink()
 
 
 # What belongs to a launch, not to a run.
@@ -197,6 +236,11 @@ def refuse_other(
     **{k: v for k, v in clean(config['config']).items() if k not in FREE},
     **clean(config['swept']),
   }
+  if old.get('data', new['data']) != new['data']:
+    raise UsageError(
+      f'--workdir={folder} holds a run on other examples than --dataset='
+      f'{new["config"]["dataset"]} has now; give another folder, or --restart'
+    )
   before, now = told(old), told(new)
   differ = sorted(
     name for name in {*before, *now} if before.get(name) != now.get(name)
@@ -205,6 +249,12 @@ def refuse_other(
   same_rate = now['schedule'] == 'constant' and now['warmup'] == 0
   if 'epochs' in differ and now['epochs'] > before['epochs'] and same_rate:
     differ.remove('epochs')
+  if differ == ['epochs'] and now['epochs'] > before['epochs']:
+    raise UsageError(
+      f'--workdir={folder} holds a run of {before["epochs"]} epochs whose '
+      'learning rate was planned for so many; --epochs may grow with '
+      '--schedule=constant and without --warmup'
+    )
   if differ:
     listed = [
       f'--{name} was {before.get(name)} and is {now.get(name)}'
@@ -230,82 +280,9 @@ def finished(folder: pathlib.Path, epochs: int) -> dict[str, Any] | None:
   """
   keys = ('epochs', 'runs', 'settings', 'baselines', 'timing')
   summary = load_json(folder / 'summary.json', *keys)
-  return summary if summary and summary['epochs'] >= epochs else None
-
-
-@contextlib.contextmanager
-def saving(folder: pathlib.Path) -> Iterator[None]:
-  """Turns what a full or read-only disk raises into one line.
-
-  Args:
-    folder: of the run.
-
-  Yields:
-    Nothing.
-
-  Raises:
-    DiskError: naming the folder and the bytes free.
-  """
-  try:
-    yield
-  except OSError as error:
-    free = shutil.disk_usage(existing(folder)).free
-    raise DiskError(
-      f'{folder}: cannot write ({error.strerror}), {free:,} bytes free; make '
-      'room, then give the same command again'
-    ) from None
-
-
-def clean(value: Any) -> Any:
-  """Makes a value fit for JSON: plain numbers, and null for NaN and infinity.
-
-  Args:
-    value: nested dicts, lists, tuples, NumPy or JAX scalars.
-
-  Returns:
-    The same in plain Python.
-  """
-  if isinstance(value, dict):
-    return {str(k): clean(v) for k, v in value.items()}
-  if isinstance(value, (list, tuple)):
-    return [clean(v) for v in value]
-  if hasattr(value, 'item'):
-    value = value.item()
-  if isinstance(value, float) and not math.isfinite(value):
+  if not summary or not isinstance(summary['epochs'], int):
     return None
-  return value
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes one JSON file, whole or not at all.
-
-  Args:
-    path: where.
-    value: what `clean` accepts.
-  """
-  draft = path.with_name(path.name + '.part')
-  text = json.dumps(clean(value), indent=2, allow_nan=False) + '\n'
-  with saving(path.parent):
-    draft.write_text(text, encoding='utf-8')
-    draft.replace(path)
-
-
-def load_json(path: pathlib.Path, *keys: str) -> dict[str, Any] | None:
-  """Reads what `write_json` wrote.
-
-  Args:
-    path: of the file.
-    *keys: what it must hold.
-
-  Returns:
-    The object, or None if there is none or it is damaged.
-  """
-  try:
-    found = json.loads(path.read_text(encoding='utf-8'))
-  except (OSError, ValueError):
-    return None
-  whole = isinstance(found, dict) and found.keys() >= {*keys}
-  return found if whole else None
+  return summary if summary['runs'] and summary['epochs'] >= epochs else None
 
 
 def revision() -> dict[str, Any]:
@@ -365,58 +342,3 @@ def _version(package: str) -> str | None:
     return importlib.metadata.version(package)
   except importlib.metadata.PackageNotFoundError:
     return None
-
-
-def append(folder: pathlib.Path, rows: list[dict[str, Any]]) -> int:
-  """Appends to `metrics.jsonl`, one object per epoch and run.
-
-  Args:
-    folder: of the run.
-    rows: the objects.
-
-  Returns:
-    The length of the file in bytes, for `truncate`.
-
-  Raises:
-    DiskError: if the disk is full.
-  """
-  lines = [json.dumps(clean(row), allow_nan=False) + '\n' for row in rows]
-  path = folder / 'metrics.jsonl'
-  with saving(folder), path.open('ab', buffering=0) as file:
-    start, text = file.tell(), ''.join(lines).encode()
-    try:
-      if file.write(text) < len(text):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-      os.fsync(file.fileno())
-    except OSError:
-      # No half a line is left, for whoever tries again.
-      file.truncate(start)
-      raise
-    return file.tell()
-
-
-def truncate(folder: pathlib.Path, length: int) -> None:
-  """Cuts `metrics.jsonl` back to where a checkpoint was made.
-
-  What came after will be computed, and written, again.
-
-  Args:
-    folder: of the run.
-    length: bytes to keep.
-  """
-  path = folder / 'metrics.jsonl'
-  if path.exists():
-    os.truncate(path, min(length, path.stat().st_size))
-
-
-def read(folder: pathlib.Path) -> list[dict[str, Any]]:
-  """Reads `metrics.jsonl` back.
-
-  Args:
-    folder: of the run.
-
-  Returns:
-    Its objects.
-  """
-  text = (folder / 'metrics.jsonl').read_text(encoding='utf-8')
-  return [json.loads(line) for line in text.splitlines()]

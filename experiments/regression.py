@@ -38,7 +38,10 @@ def experiment(config, spec):
   line = spec.name == 'line'
   sizes = () if line or not config.hidden else (config.hidden,)
   s = {'relu': layers.relu, 'sigmoid': layers.sigmoid}[config.activation]
-  model = models.mlp(sizes, spec.targets, dropout=config.dropout, activation=s)
+  model = models.in_dtype(
+    models.mlp(sizes, spec.targets, dropout=config.dropout, activation=s),
+    config.training.dtype,
+  )
   mean, std = jnp.array(spec.y_mean or 0.0), jnp.array(spec.y_std or 1.0)
   example = lambda found, y: {'loss': losses.mean_squared(found, y)}
   loss, mean_loss = train.supervised(model, example)

@@ -144,11 +144,55 @@ def test_another_models_checkpoint_is_refused(other, folder):
   assert checkpoint.positions(folder) == [20, 10]
 
 
+def test_what_a_desktop_leaves_in_a_folder_is_no_damage(folder):
+  (folder / '20' / 'states' / '.DS_Store').write_text('x')
+  assert checkpoint.restore(folder, TEMPLATE)[0] == 20
+
+
+def test_who_does_not_hold_the_lock_moves_nothing(folder, capsys):
+  (folder / '20' / 'run.json').write_text('')
+  assert checkpoint.restore(folder, TEMPLATE, aside=False)[0] == 10
+  assert checkpoint.positions(folder) == [20, 10]
+  assert 'passed over' in capsys.readouterr().err
+
+
+def test_what_another_version_wrote_is_told(folder):
+  (folder / '20' / 'arrays.json').unlink()
+  manifest = json.loads((folder / '20' / 'MANIFEST.json').read_text())
+  del manifest['files']['arrays.json']
+  (folder / '20' / 'MANIFEST.json').write_text(json.dumps(manifest))
+  with pytest.raises(CheckpointError, match='not readable here'):
+    checkpoint.restore(folder, TEMPLATE)
+
+
+@pytest.mark.parametrize('name', ['00099', '\u0663\u0660'])
+def test_other_folders_are_no_checkpoints(folder, name):
+  (folder / name).mkdir()
+  assert checkpoint.restore(folder, TEMPLATE)[0] == 20
+
+
+@pytest.mark.parametrize(
+  ('text', 'kind'),
+  [
+    ('INTERNAL: /workspace/x: bad metadata', ValueError),
+    ('Error writing: Read-only file system', DiskError),
+    ('DATA_LOSS: Input/output error', DiskError),
+  ],
+)
+def test_what_a_disk_answers_is_told_from_bugs(folder, monkeypatch, text, kind):
+  def fail(path):
+    raise ValueError(text)
+
+  monkeypatch.setattr(checkpoint, 'sync', fail)
+  with pytest.raises(kind):
+    checkpoint.save(folder, 30, states(3.0), {})
+
+
 @pytest.mark.parametrize('where', ['params', 'best_params'])
 def test_parameters_that_are_not_finite_are_never_saved(where, folder):
   bad = states(3.0)
   broken = jax.tree.map(lambda a: a.at[1, 0].set(jnp.nan), getattr(bad, where))
-  with pytest.raises(ValueError, match='not finite'):
+  with pytest.raises(CheckpointError, match='not finite'):
     checkpoint.save(folder, 30, bad._replace(**{where: broken}), {})
   assert checkpoint.positions(folder) == [20, 10]
 

@@ -11,7 +11,17 @@ import numpy as np
 import optax
 import pytest
 
-from dlcore import batches, config, data, layers, losses, mining, models, train
+from dlcore import (
+  batches,
+  config,
+  data,
+  flags,
+  layers,
+  losses,
+  mining,
+  models,
+  train,
+)
 from dlcore.config import Network, Training
 from dlcore.errors import UsageError
 
@@ -225,11 +235,17 @@ def test_auto_is_a_convnet_for_images_and_an_mlp_for_tables():
 
 
 @pytest.mark.parametrize(
-  ('name', 'spec'), [('convnet', TABLE), ('vgg16', IMAGES), ('alexnet', IMAGES)]
+  ('name', 'spec', 'came'),
+  [
+    ('convnet', TABLE, 'got shape (4,)'),
+    ('vgg16', IMAGES, 'at most (1, 1), the padded input, got (2, 2)'),
+    ('alexnet', IMAGES, 'at most (8, 8), the padded input, got (11, 11)'),
+  ],
 )
-def test_a_network_that_does_not_fit_is_refused(name, spec):
-  with pytest.raises(UsageError, match=f'--network={name} does not fit'):
+def test_a_network_that_does_not_fit_is_refused(name, spec, came):
+  with pytest.raises(UsageError, match=f'--network={name} does not fit') as e:
     models.choose(chosen(name), spec, 3)
+  assert str(e.value).endswith(f'{came})') and len(str(e.value)) < 300
 
 
 def test_bfloat16_computes_in_it_and_keeps_float32_parameters():
@@ -246,6 +262,55 @@ def test_bfloat16_computes_in_it_and_keeps_float32_parameters():
   np.testing.assert_allclose(y, z, atol=0.1)
   assert (y != z).any()
   assert 'bf16' in str(jax.make_jaxpr(cast.apply)(params, x))
+
+
+def traced(made, check=jax.make_jaxpr):
+  """Traces the loss of an experiment on its first examples."""
+  exp = made.make(made.config, made.data.spec)
+  few = batches.take(made.data.train, np.arange(16))
+  params, _ = exp.model.init(jax.random.key(0), few.x.shape[1:])
+  return check(exp.loss)(params, few, jax.random.key(1))
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('name', flags.names())
+def test_every_experiment_computes_in_its_dtype(name, dtype, tiny):
+  program = str(traced(tiny(name, dtype=dtype)))
+  assert ('bf16' in program) == (dtype == 'bfloat16')
+
+
+@pytest.mark.parametrize(
+  ('name', 'more'),
+  [
+    ('autoencoder', {'kind': 'variational', 'noise': 0.1}),
+    ('classification', {'dropout': 0.1, 'shift': 1, 'flip': True}),
+    ('regression', {'dropout': 0.1}),
+    ('triplet', {'dropout': 0.1, 'shift': 1, 'flip': True}),
+  ],
+)
+def test_no_key_is_used_twice(name, more, tiny):
+  with jax.debug_key_reuse(True):
+    traced(tiny(name, **more), jax.jit)
+
+
+def test_the_noise_of_a_code_is_not_that_of_the_pixels(tiny, monkeypatch):
+  made = tiny('autoencoder', kind='variational', noise=0.1)
+  black = data.Split(np.zeros_like(made.data.train.x), made.data.train.y)
+  made = made._replace(data=made.data._replace(train=black))
+  drawn = []
+
+  def reconstruct(net, params, given, key):
+    code = jax.random.normal(key, (made.config.code,))
+    jax.debug.callback(lambda *draws: drawn.append(draws), given, code)
+    return given, code.sum()
+
+  monkeypatch.setattr(models, 'reconstruct', reconstruct)
+  traced(made, jax.jit)
+  jax.effects_barrier()
+  assert len(drawn) == 16
+  for given, code in drawn:
+    pixels = given.reshape(-1)[: len(code)] / 0.1
+    assert (np.abs(pixels - code) > 1e-3).all()
 
 
 @pytest.mark.parametrize('kind', config.AUTOENCODERS)

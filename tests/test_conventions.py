@@ -32,10 +32,29 @@ SOURCED = (
   'optim',
 )
 # Where options are keyword-only.
-KEYWORDS = ('ops', 'layers', 'losses', 'mining', 'metrics')
+KEYWORDS = (
+  'ops',
+  'layers',
+  'losses',
+  'mining',
+  'metrics',
+  'models',
+  'distances',
+)
 # What is no option, though it may be left out: weights of an operation, the
-# key of `apply`, the shortcut of a residual, the gallery of the queries.
-OPERANDS = {'bias', 'scale', 'key', 'shortcut', 'gallery', 'gallery_labels'}
+# key of `apply`, the shortcut of a residual, the gallery of the queries, the
+# other points of `pairwise`.
+OPERANDS = {
+  'bias',
+  'scale',
+  'key',
+  'shortcut',
+  'gallery',
+  'gallery_labels',
+  'y',
+}
+# What a network maps from and to, which has the published value by default.
+SIZES = {'outputs', 'shape'}
 # The key comes last where a function is called as `Experiment.loss` is.
 LAST = {'train.step'}
 
@@ -180,7 +199,9 @@ def test_options_are_keyword_only():
   def rule(name, function, docstring):
     for p in parameters(function) if within(name, KEYWORDS) else ():
       option = p.default is not p.empty and p.kind is not p.KEYWORD_ONLY
-      if option and not (p.name in OPERANDS and p.default is None):
+      operand = p.name in OPERANDS and p.default is None
+      size = within(name, ['models']) and p.name in SIZES
+      if option and not operand and not size:
         yield f'{p.name} is an option, and not keyword-only'
 
   check(rule)

@@ -101,6 +101,27 @@ def test_splits_are_shuffled():
     assert set(part.y[:20]) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize('dataset', ['digits', 'diabetes'])
+def test_every_example_validates_in_one_fold(dataset):
+  whole = [data.load(dataset, folds=3, fold=k) for k in (1, 2, 3)]
+  held = [split.validation for split in whole]
+  sizes = [len(split.y) for split in held]
+  assert max(sizes) - min(sizes) <= 1
+  assert {len(d.train.y) + len(d.validation.y) for d in whole} == {sum(sizes)}
+  if dataset == 'digits':  # whose columns are not standardised anew
+    rows = np.concatenate([split.x for split in held])
+    every = np.concatenate([whole[0].train.x, whole[0].validation.x])
+    assert sorted(map(bytes, rows)) == sorted(map(bytes, every))
+    counts = [np.bincount(split.y, minlength=10) for split in held]
+    assert np.ptp(counts, axis=0).max() <= 1
+
+
+def test_folds_that_cannot_be_are_refused():
+  for folds, fold in ((1, 1), (3, 4), (300, 1)):
+    with pytest.raises(data.DataError, match='--folds='):
+      data.load('digits', folds=folds, fold=fold)
+
+
 def test_standardised_with_the_training_split_alone():
   dataset = data.load('diabetes')
   spec = dataset.spec

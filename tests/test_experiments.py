@@ -33,7 +33,7 @@ def test_a_file_imports_nothing_heavy_at_the_top(path):
     if isinstance(node, ast.Import):
       assert {alias.name for alias in node.names} <= {'dataclasses', 'math'}
     if isinstance(node, ast.ImportFrom):
-      assert node.module == 'dlcore.config'
+      assert node.module in ('dlcore.config', 'dlcore.errors')
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -72,6 +72,32 @@ VARIANTS = {
     'classification --loss=logistic --positive=3 --network=linear --epochs=2',
     {'accuracy', 'loss'},
     'confusion',
+  ),
+  'hard examples': (
+    'classification --hard_examples=8 --network=linear --epochs=2',
+    {'accuracy', 'loss'},
+    'confusion',
+  ),
+  'images moved and mirrored': (
+    'classification --shift=1 --flip --network=linear --epochs=2',
+    {'accuracy', 'loss'},
+    'confusion',
+  ),
+  'bfloat16': (
+    'regression --dataset=surface --dtype=bfloat16 --hidden=16 --epochs=2',
+    {'r2', 'loss'},
+    'surface',
+  ),
+  'variational, its codes in the plane by default': (
+    'autoencoder --kind=variational --epochs=2',
+    {'mse', 'psnr', 'loss'},
+    'manifold',
+  ),
+  'contrastive': (
+    'triplet --loss=contrastive --p=5 --k=4 --embedding=8 --network=linear '
+    '--epochs=2',
+    {'map@r', 'precision@1'},
+    'embedding',
   ),
   'proxies of the classes that are not held out': (
     'triplet --loss=proxy_anchor --split=classes --p=5 --k=4 --embedding=8 '

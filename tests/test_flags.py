@@ -319,7 +319,7 @@ def test_flagfile_of_a_run_makes_the_same_settings(name, tmp_path):
   )
   folder = tmp_path / 'run'
   folder.mkdir()
-  workdir.start(asked, folder, device='none', how='vmap')
+  workdir.start(asked, folder, device='none', how='vmap', data='')
   found = parse(f'--flagfile={tmp_path / "run/flagfile"}')
   # Where results go, and whether old ones are thrown away, is not repeated.
   run = dataclasses.replace(asked.run, workdir='', restart=False)
@@ -353,7 +353,7 @@ def test_evaluate_takes_its_flags_from_the_folder(tmp_path):
     TRIPLET, '--margin=0.4,0.5', '--seeds=2', f'--workdir={folder}'
   )
   folder.mkdir()
-  workdir.start(trained, folder, device='none', how='map')
+  workdir.start(trained, folder, device='none', how='map', data='')
   run = dataclasses.replace(trained.run, mode='evaluate')
   found = parse('--mode=evaluate', f'--workdir={folder}')
   assert same(found, trained._replace(run=run))

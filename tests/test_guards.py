@@ -41,7 +41,7 @@ DRILLS = {
 MUTATIONS = [
   ('kill', mutations.no_truncation, 1, 'metrics.jsonl'),
   ('kill-save', mutations.copied_not_renamed, 12, 'told as damage'),
-  ('signals', mutations.no_signals, 2, 'nothing was saved'),
+  ('signals', mutations.no_signals, 2, 'KeyboardInterrupt'),
   ('corruption', mutations.no_manifest, 5, 'silently'),
   ('disk-full', mutations.no_second_try, 1, 'ends 7'),
   ('two-launches', mutations.no_lock, 1, 'the second ends'),

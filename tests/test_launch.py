@@ -326,7 +326,7 @@ def test_diverged_runs_are_counted_and_left_out(command, tmp_path):
     False,
     False,
   ]
-  assert found['runs'][0]['diverged_at_step'] == 0
+  assert found['runs'][0]['diverged_at_step'] == 1
   good, bad = found['settings']
   assert (good['learning_rate'], good['n'], good['diverged']) == (0.1, 2, 0)
   assert (bad['learning_rate'], bad['n'], bad['diverged']) == (1e30, 0, 2)
@@ -342,7 +342,7 @@ def test_diverged_runs_are_counted_and_left_out(command, tmp_path):
 def test_a_lone_run_that_diverges_is_an_error(command, tmp_path):
   answer = command(*LINE, '--learning_rate=1e30', f'--workdir={tmp_path}')
   assert answer.status == 5 and answer.err.count('\n') == 1
-  assert 'step 0' in answer.err and '--learning_rate (1e+30)' in answer.err
+  assert 'step 1' in answer.err and '--learning_rate (1e+30)' in answer.err
   assert load(tmp_path, 'summary.json')['runs'][0]['diverged'] is True
 
 

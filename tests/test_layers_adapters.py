@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import linen, nnx
 
 from dlcore import layers
@@ -84,6 +85,28 @@ def test_a_trained_nnx_module_keeps_its_values():
   layer = layers.from_nnx(lambda rngs: nnx.clone(module))
   params, _ = layer.init(KEY, (3,))
   np.testing.assert_allclose(layer.apply(params, X), module(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'layer',
+  [
+    layers.dense(2),
+    layers.from_linen(linen.Dense(2)),
+    layers.from_nnx(lambda rngs: nnx.Linear(3, 2, rngs=rngs)),
+  ],
+  ids=lambda layer: layer.name,
+)
+def test_cast_multiplies_in_the_other_dtype_in_flax_too(layer):
+  cast = layers.cast(layer, jnp.bfloat16)
+  params, _ = cast.init(KEY, (3,))
+  chex.assert_trees_all_equal_dtypes(params, {'kernel': X, 'bias': X})
+  products = [
+    [v.aval.dtype for v in (*eqn.invars, *eqn.outvars)]
+    for eqn in jax.make_jaxpr(cast.apply)(params, X).eqns
+    if eqn.primitive.name == 'dot_general'
+  ]
+  assert products == [[jnp.bfloat16] * 3]
+  assert cast.apply(params, X).dtype == jnp.float32
 
 
 def test_a_layer_is_a_linen_module_inside_others():

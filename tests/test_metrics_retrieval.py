@@ -82,6 +82,30 @@ def test_in_a_gallery(seed):
   check(found, by_loops(x, y, gallery, labels))
 
 
+@pytest.mark.parametrize('m', [34, 1024, 5000])
+def test_small_classes_in_a_large_gallery(m):
+  # Whole numbers, so that many are as near; a class is a few of one column.
+  rng = np.random.default_rng(0)
+  half = rng.integers(-20, 21, (m // 2, 2))
+  x = np.concatenate([half, -half]).astype(np.float32)
+  labels = np.zeros(m, np.int32)
+  sizes = rng.integers(1, 6, m)
+  labels[np.lexsort(x.T)] = np.repeat(np.arange(m), sizes)[:m]
+  few = slice(None, None, -(m // 17))
+  found = retrieval(x[few], labels[few], x, labels, largest_class=5, ks=(1, 2))
+  expected = by_loops(x[few], labels[few], x, labels)
+  assert 0.1 < expected['map@r'] < 0.9
+  check(found, expected)
+
+
+def test_as_many_as_one_likes_are_as_near():
+  # All at one distance, so that the order is that of the indices.
+  y = np.random.default_rng(0).integers(0, 3, 100).astype(np.int32)
+  x, gallery = np.zeros((3, 2), np.float32), np.ones((100, 2), np.float32)
+  found = retrieval(x, y[:3], gallery, y, largest_class=60, ks=(1, 2))
+  check(found, by_loops(x, y[:3], gallery, y))
+
+
 def test_a_tight_bound_is_enough():
   x, y = draw(20, 3)
   largest = int(np.bincount(y).max())
@@ -205,32 +229,7 @@ def test_no_matrix_of_all_pairs():
   x, y = jnp.zeros((3000, 2)), jnp.zeros(3000, jnp.int32)
   program = jax.jit(partial(metrics.retrieval, largest_class=10, chunk=16))
   memory = program.lower(x, y).compile().memory_analysis()
-  assert memory.temp_size_in_bytes < 3000 * 3000
-
-
-@pytest.mark.parametrize(
-  ('change', 'match'),
-  [
-    ({'gallery_labels': None}, 'expected both or none'),
-    ({'gallery': jnp.zeros((5, 4))}, r'expected f\[M, 3\]'),
-    ({'gallery_labels': jnp.zeros(4, int)}, r'expected i32\[5\]'),
-    ({'query_labels': jnp.zeros((6, 1), int)}, r'expected i32\[6\]'),
-    ({'largest_class': 0}, '1 or more'),
-    ({'ks': (1, 0)}, '1 or more'),
-    ({'chunk': 0}, 'chunk: expected at least 1, got 0'),
-    ({'distance': 'manhattan'}, "got 'manhattan'"),
-  ],
-)
-def test_wrong_arguments_raise(change, match):
-  right = {
-    'queries': jnp.zeros((6, 3)),
-    'query_labels': jnp.zeros(6, int),
-    'gallery': jnp.zeros((5, 3)),
-    'gallery_labels': jnp.zeros(5, int),
-    'largest_class': 5,
-  }
-  with pytest.raises(ValueError, match=match):
-    metrics.retrieval(**right | change)
+  assert memory.temp_size_in_bytes < 4 * (3 * 16 * 3000 + 20 * 3000)
 
 
 @pytest.mark.parametrize('chunk', [3, 256])
@@ -251,12 +250,6 @@ def test_neighbours_are_squared_and_ties_by_index():
   np.testing.assert_array_equal(found, [[1, 1, 4, 4]])
 
 
-@pytest.mark.parametrize('k', [0, 6])
-def test_neighbours_beyond_the_gallery_raise(k):
-  with pytest.raises(ValueError, match=f'expected 1 to 5, got {k}'):
-    metrics.neighbours(jnp.zeros((2, 1)), jnp.zeros((5, 1)), k=k)
-
-
 def test_spread_is_scipys():
   x, _ = draw(15, 3)
   found = metrics.spread(x, sample=6)
@@ -270,9 +263,3 @@ def test_spread_is_scipys():
 def test_spread_of_a_collapsed_embedding_is_0():
   found = metrics.spread(jnp.full((8, 4), 0.3))
   assert all(value < 1e-6 for value in found.values())
-
-
-@pytest.mark.parametrize(('n', 'sample'), [(1, 5), (5, 1)])
-def test_spread_of_one_raises(n, sample):
-  with pytest.raises(ValueError, match='expected at least 2'):
-    metrics.spread(jnp.zeros((n, 2)), sample=sample)

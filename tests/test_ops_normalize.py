@@ -49,9 +49,35 @@ def test_local_contrast_norm_is_the_loops(across, sigma):
 
 
 @pytest.mark.parametrize('across', ['space', 'features'])
-def test_local_contrast_norm_ignores_brightness_and_contrast(across):
+def test_local_contrast_norm_is_the_slides_formula(across):
+  # Of a half that is flat: the default divides there by the mean spread.
+  x = draw((7, 6, 2)) + 1
+  x[:, :3] = 1
+  f = functools.partial(normalize.local_contrast_norm, size=3, across=across)
+  y, expected = np.asarray(f(x, divisor='local')), np.zeros(x.shape)
+  for u, v, c in np.ndindex(x.shape):
+    maps = slice(None) if across == 'features' else c
+    near = x[max(0, u - 1) : u + 2, max(0, v - 1) : v + 2, maps].astype(float)
+    expected[u, v, c] = (x[u, v, c] - near.mean()) / max(near.std(), 1e-4)
+  close(y, expected, rtol=1e-3, atol=5e-3)
+  assert np.abs(y - f(x)).max() > 0.1
+
+
+def test_the_local_divisor_has_a_finite_gradient_where_the_image_is_flat():
+  f = functools.partial(normalize.local_contrast_norm, size=3, divisor='local')
+  x = jnp.full((5, 5, 1), 0.7)
+  close(f(x), 0, atol=1e-2)
+  assert np.isfinite(jax.grad(lambda x: (f(x) ** 2).sum())(x)).all()
+
+
+@pytest.mark.parametrize('divisor', ['floor', 'local'])
+@pytest.mark.parametrize('across', ['space', 'features'])
+def test_local_contrast_norm_ignores_brightness_and_contrast(across, divisor):
   x = draw((12, 10, 3))
-  f = jax.jit(functools.partial(normalize.local_contrast_norm, across=across))
+  f = functools.partial(
+    normalize.local_contrast_norm, across=across, divisor=divisor
+  )
+  f = jax.jit(f)
   for contrast, brightness in ((0.1, 0.0), (1.0, -3.0), (20.0, 5.0)):
     close(f(contrast * x + brightness), f(x), rtol=1e-3, atol=1e-3)
   close(f(-x), -f(x))

@@ -177,29 +177,34 @@ def images(pick, rng):
   return (rng.normal(size=(h, w, c)),), {
     'size': pick(st.sampled_from([1, 3, 5])),
     'across': pick(st.sampled_from(['space', 'features'])),
+    'divisor': pick(st.sampled_from(['floor', 'local'])),
     'sigma': pick(st.sampled_from([None, 0.7, 2.0])),
   }
 
 
-def contrasts(x, size, across, sigma):
+def contrasts(x, size, across, divisor, sigma):
   h, w, c = x.shape
 
-  def local_mean(z):
-    """The mean around each pixel, of each map or of all of them."""
-    y = np.zeros_like(x)
-    for u, v, i in np.ndindex(x.shape):
-      total = weight = 0.0
-      for a, b in np.ndindex(h, w):
-        if max(abs(a - u), abs(b - v)) <= size // 2:
-          square = (a - u) ** 2 + (b - v) ** 2
-          bell = np.exp(-square / (2 * sigma**2)) if sigma else 1
-          own = z[a, b, i] if across == 'space' else sum(z[a, b]) / c
-          total, weight = total + bell * own, weight + bell
-      y[u, v, i] = total / weight
-    return y
+  def mean_at(z, u, v, i):
+    """The mean around one pixel, of its map or of all of them."""
+    total = weight = 0.0
+    for a, b in np.ndindex(h, w):
+      if max(abs(a - u), abs(b - v)) <= size // 2:
+        square = (a - u) ** 2 + (b - v) ** 2
+        bell = np.exp(-square / (2 * sigma**2)) if sigma else 1
+        own = z[a, b, i] if across == 'space' else sum(z[a, b]) / c
+        total, weight = total + bell * own, weight + bell
+    return total / weight
 
-  v = x - local_mean(x)
-  spread = np.sqrt(local_mean(v**2))
+  v, spread = np.zeros_like(x), np.zeros_like(x)
+  for at in np.ndindex(x.shape):
+    v[at] = x[at] - mean_at(x, *at)
+  for at in np.ndindex(x.shape):
+    # Each pixel's v is off its own mean; the lecture's are off this one's.
+    off = v if divisor == 'floor' else x - (x[at] - v[at])
+    spread[at] = np.sqrt(mean_at(off**2, *at))
+  if divisor == 'local':
+    return v / np.maximum(spread, 1e-4)
   for i in range(c):
     typical = sum(spread[..., i].flat) / (h * w)
     spread[..., i] = np.maximum(spread[..., i], max(typical, 1e-4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dlcore import flags, results, train, workdir
+from dlcore import errors, flags, journal, results, train
 
 SPREAD = {'mean': 0.5, 'std': 0.1, 'ci95': [0.4, 0.6]}
 
@@ -58,7 +58,7 @@ def test_one_value_has_no_spread():
     (results.interval([math.inf]), 'not finite'),
     (results.interval([math.inf, 1.0]), 'not finite'),
     (results.interval([math.nan, 1.0]), 'not finite'),
-    (workdir.clean(results.interval([math.nan, 1.0])), 'not finite'),
+    (journal.clean(results.interval([math.nan, 1.0])), 'not finite'),
   ],
 )
 def test_a_cell_shows_the_digits_that_mean_something(found, text):
@@ -150,7 +150,7 @@ def test_summary_is_sorted_best_first_with_the_diverged_last():
     'train_s': 2.0,
     'examples_per_s': 3.0,
   }
-  json.dumps(workdir.clean(found), allow_nan=False)
+  json.dumps(journal.clean(found), allow_nan=False)
 
 
 def test_a_setting_whose_metrics_are_not_finite_is_not_best():
@@ -170,7 +170,7 @@ def test_closing_says_how_many_seeds(tmp_path):
   text = results.closing(tmp_path, summarise(several, [1, 2, 3], [-1] * 3))
   assert '3 seeds' in text and '2.0 ± 2.5' in text
   # A summary that was read back says the same.
-  again = workdir.clean(summarise(several, [1, 2, 3], [-1] * 3))
+  again = journal.clean(summarise(several, [1, 2, 3], [-1] * 3))
   assert results.closing(tmp_path, again) == text
 
 
@@ -195,7 +195,7 @@ def test_json_never_holds_what_json_has_not(tmp_path):
     'list': [np.float32('inf'), -math.inf, (1, np.int64(2))],
     3: {'deep': np.array(math.nan), 'good': np.float32(0.5), 'yes': True},
   }
-  workdir.write_json(path, value)
+  journal.write_json(path, value)
   assert json.loads(
     path.read_text(), parse_constant=lambda text: pytest.fail(text)
   ) == {
@@ -208,9 +208,26 @@ def test_json_never_holds_what_json_has_not(tmp_path):
 
 def test_rows_are_appended_and_read_back(tmp_path):
   rows = [{'epoch': 1, 'train/loss': 0.1}, {'epoch': 2, 'train/loss': math.nan}]
-  length = workdir.append(tmp_path, rows[:1])
-  assert length == (tmp_path / 'metrics.jsonl').stat().st_size
-  workdir.append(tmp_path, rows[1:])
-  assert workdir.read(tmp_path) == [rows[0], {'epoch': 2, 'train/loss': None}]
-  workdir.truncate(tmp_path, length)
-  assert workdir.read(tmp_path) == rows[:1]
+  journal.append(tmp_path, rows[:1])
+  marked = journal.mark(tmp_path)
+  assert marked['bytes'] == (tmp_path / 'metrics.jsonl').stat().st_size
+  journal.append(tmp_path, rows[1:])
+  assert journal.read(tmp_path) == [rows[0], {'epoch': 2, 'train/loss': None}]
+  journal.truncate(tmp_path, marked)
+  assert journal.read(tmp_path) == rows[:1]
+
+
+@pytest.mark.parametrize(
+  'harm',
+  [
+    lambda path: path.unlink(),
+    lambda path: path.write_text(''),
+    lambda path: path.write_text(path.read_text().replace('1', '2')),
+  ],
+)
+def test_a_log_that_is_not_as_it_was_is_refused(tmp_path, harm):
+  journal.append(tmp_path, [{'epoch': 1}])
+  marked = journal.mark(tmp_path)
+  harm(tmp_path / 'metrics.jsonl')
+  with pytest.raises(errors.CheckpointError, match='not as it was'):
+    journal.truncate(tmp_path, marked)

@@ -1,17 +1,33 @@
 """The summary: its table, receptive fields by gradients, costs by hand."""
 
+import re
+
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore import layers, models, summary
+from dlcore import layers, models, ops, summary
 
 POSITIVE = jax.nn.initializers.constant(1.0)
 
 
 def conv(size, **options):
   return layers.conv(2, size, kernel_init=POSITIVE, **options)
+
+
+def transposed(size, **options):
+  return layers.conv_transpose(2, size, kernel_init=POSITIVE, **options)
+
+
+def first_and_last(field, axis, unit):
+  """The pixels that a unit sees, by what is said of `Field`."""
+  if field.phases:
+    turn, place = divmod(unit, len(field.phases[axis]))
+    return [turn * field.stride[axis] + p for p in field.phases[axis][place]]
+  first = field.start[axis] + unit * field.stride[axis]
+  return [first, first + field.size[axis] - 1]
 
 
 SPATIAL = {
@@ -45,6 +61,23 @@ SPATIAL = {
   ),
   'local': layers.locally_connected(1, 3, stride=2, kernel_init=POSITIVE),
   'cast': layers.serial(conv(2), layers.cast(conv(3), jnp.bfloat16), conv(2)),
+  'local divisor': layers.local_contrast_norm(size=5, divisor='local'),
+  'upsample': layers.upsample(3),
+  'bilinear': layers.upsample(2, method='bilinear'),
+  'bilinear, odd': layers.upsample(3, method='bilinear'),
+  'upsample conv': layers.serial(
+    conv(2, stride=2), layers.upsample(2), conv(3), conv(2)
+  ),
+  'upsample pool': layers.serial(layers.upsample(2), layers.average_pool(2)),
+  'upsample stride 3': layers.serial(layers.upsample(2), conv(2, stride=3)),
+  'upsample twice': layers.serial(
+    layers.upsample(2), conv(4, stride=3), layers.upsample(3), conv(2)
+  ),
+  'transposed': transposed(3, stride=2),
+  'transposed valid': layers.serial(
+    conv(3, stride=2), transposed((5, 2), stride=(3, 1), padding='VALID')
+  ),
+  'transposed conv': layers.serial(transposed(4, stride=2), conv(3)),
 }
 
 
@@ -57,14 +90,41 @@ def test_the_field_is_where_the_gradient_of_a_unit_is_not_0(name):
   gradient = jax.jit(
     jax.grad(lambda x, u, v: net.apply(params, x)[u, v, 0], argnums=0)
   )
-  for unit in [(0, 0), (row.shape[0] // 2, row.shape[1] - 1)]:
-    seen = np.asarray(gradient(jnp.ones(shape), *unit))[..., 0] != 0
+  x = 1 + jax.random.uniform(jax.random.key(1), shape)
+  h, w = row.shape[:2]
+  most = [0, 0]
+  middle = ((min(h // 2 + i, h - 1), max(w - 1 - i, 0)) for i in range(6))
+  for unit in [(0, 0), *middle]:
+    seen = np.asarray(gradient(x, *unit))[..., 0] != 0
     for axis in (0, 1):
       pixels = np.flatnonzero(seen.any(1 - axis))
-      first = row.field.start[axis] + unit[axis] * row.field.stride[axis]
-      last = first + row.field.size[axis] - 1
+      first, last = first_and_last(row.field, axis, unit[axis])
       assert pixels[0] == max(first, 0)
       assert pixels[-1] == min(last, shape[axis] - 1)
+      most[axis] = max(most[axis], last - first + 1)
+  assert tuple(most) == row.field.size
+
+
+@pytest.mark.parametrize(
+  'net',
+  [
+    layers.local_contrast_norm(size=3),
+    layers.group_norm(groups=1),
+    layers.instance_norm(),
+  ],
+  ids=lambda net: net.name,
+)
+def test_the_table_says_that_statistics_of_the_image_do_not_count(net):
+  shape = (9, 8, 2)
+  params, _ = net.init(jax.random.key(0), shape)
+  x = jax.random.normal(jax.random.key(1), shape)
+  gradient = jax.grad(lambda x: net.apply(params, x)[4, 4, 0])
+  reached = (np.asarray(gradient(x)) != 0).any(-1)
+  (row,) = summary.rows(net, shape)
+  table = summary.table(layers.serial(layers.conv(2, 1), net), shape)
+  assert reached.mean() > 0.9 and max(row.field.size) < 8
+  assert summary.STATISTICS in table.split('\ntotal')[1]
+  assert all(len(line) <= 88 for line in summary.STATISTICS.split('\n'))
 
 
 def test_convolution_then_pooling_sees_p_plus_k_minus_1():
@@ -84,6 +144,19 @@ def test_a_dense_layer_sees_everything_and_what_follows_does_too():
   fields = [row.field for row in summary.rows(net, (8, 6, 1))]
   assert fields[0] == summary.Field((3, 3), (1, 1), (0, 0))
   assert fields[1:] == [summary.Field((8, 6), (0, 0), (0, 0))] * 4
+
+
+def test_what_may_see_everything_is_said_to():
+  whitening = ops.whiten.zca(np.eye(12, dtype=np.float32))
+  scaling = ops.whiten.standardize(np.eye(12, dtype=np.float32))
+  linen = layers.from_linen(flax.linen.Conv(1, (3, 3)))
+  for layer, size in [
+    (layers.whiten(whitening), (4, 3)),
+    (layers.whiten(scaling), (1, 1)),
+    (linen, (4, 3)),
+  ]:
+    (row,) = summary.rows(layer, (4, 3, 1))
+    assert row.shape == (4, 3, 1) and row.field.size == size
 
 
 def test_an_example_without_space_has_no_fields():
@@ -168,6 +241,31 @@ def test_the_table_of_alexnet_notes_what_the_paper_got_wrong():
   assert '54' not in right
   notes = right.split('\ntotal')[1]
   assert 'slip' in notes and all(len(line) <= 88 for line in notes.split('\n'))
+
+
+@pytest.mark.parametrize('name', models.NETWORKS)
+def test_a_network_is_shown_as_published(name, command):
+  answer = command('--mode=summary', f'--network={name}')
+  assert answer.status == 0, answer.err
+  shape, outputs = models.PUBLISHED[name]
+  head, *rows = answer.out.split('\n')[2:]
+  assert head.split() == ['input', 'x'.join(map(str, shape))]
+  last = next(i for i, row in enumerate(rows) if row.startswith('---')) - 1
+  assert rows[last].split()[2] == str(outputs)
+  # The docstring says the same, where it says it.
+  said = re.search(
+    r'f32\[(\d+), (\d+), (\d+)\]', getattr(models, name, len).__doc__
+  )
+  assert not said or shape == tuple(map(int, said.groups()))
+
+
+@pytest.mark.parametrize(
+  'shape', ['28,28,1', '0,1', '28x28', ',', '9' * 5000, '4', '65536,1,1']
+)
+def test_a_wrong_shape_is_named(shape, usage):
+  given = f'--shape={shape}'
+  said = usage('--mode=summary', '--network=alexnet', given)
+  assert '--shape=' in said and shape[:50] in said and len(said) < 400
 
 
 def test_the_table():

@@ -161,17 +161,17 @@ def test_the_latent_manifold_is_30_by_30_decoded_quantiles():
   assert '2 % to 98 % of N(0, 1)' in ax.get_title('left')
   assert 'z from -2.05 to 2.05' in ax.get_title('left')
   side = shape[0]
-  assert image.shape[:2] == (30 * side, 30 * side)
+  assert image.shape[:2] == (30 * side + 29, 30 * side + 29)
   # The middle of the plane lies between the four images around it.
   corner = net.decoder.apply(params['decoder'], jnp.array([-2.0537, 2.0537]))
   np.testing.assert_allclose(
-    np.asarray(image).reshape(30 * side, 30 * side, -1)[:side, :side, 0],
+    np.asarray(image)[:side, :side, 0],
     jax.nn.sigmoid(corner)[..., 0],
     atol=1e-3,
   )
 
 
-def test_the_tutorial_reaches_98_percent_of_mnist_in_5_epochs():
+def test_the_tutorial_reaches_about_98_percent_of_mnist_in_5_epochs():
   if not (TFDS / 'mnist').is_dir():
     pytest.skip('mnist is not prepared beside this checkout')
   mnist = data.load('mnist', data_dir=str(TFDS), validation=2)
@@ -193,10 +193,13 @@ def test_the_tutorial_reaches_98_percent_of_mnist_in_5_epochs():
     score=lambda found: found['accuracy'],
   )
   splits = train.Splits(*jax.tree.map(jnp.asarray, mnist[1:]))
-  fit = jax.jit(
-    lambda splits: train.fit(experiment, splits, jnp.int32(0), epochs=5)
-  )
-  state, _ = fit(splits)
-  test = jax.jit(evaluate)(state.params, splits.test)
-  # Seeds 1 to 3 reach 98.0, 98.0 and 97.9.
-  assert round(100 * test['accuracy'].item()) >= 98
+
+  @jax.jit
+  def accuracy(splits, seed):
+    state, _ = train.fit(experiment, splits, seed, epochs=5)
+    return evaluate(state.params, splits.test)['accuracy']
+
+  # Seeds 0 to 3 reach 97.88, 98.02, 98.01 and 97.89 %: the tutorial's 98 % is
+  # rounded, and so the bound is on the mean and lies below it.
+  found = [accuracy(splits, jnp.int32(seed)) for seed in range(3)]
+  assert np.mean(found) >= 0.978

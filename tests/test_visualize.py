@@ -488,10 +488,13 @@ def test_manifold_is_one_picture():
   tiles = images(2, 3, 4, 5, 1)
   (ax,) = visualize.manifold(tiles, extent=(-3, 3, -2, 2)).axes
   sheet = ax.images[0].get_array()
-  by_hand = np.concatenate(
-    [np.concatenate(list(line), axis=1) for line in tiles], axis=0
-  )
-  np.testing.assert_array_equal(sheet[..., :1], by_hand)
+  # Tiles of 4 x 5 pixels, one black pixel apart.
+  assert sheet.shape == (2 * 4 + 1, 3 * 5 + 2, 3)
+  for i, line in enumerate(tiles):
+    for j, tile in enumerate(line):
+      here = sheet[5 * i : 5 * i + 4, 6 * j : 6 * j + 5, :1]
+      np.testing.assert_array_equal(here, tile)
+  assert not sheet[4].any() and not sheet[:, [5, 11]].any()
   assert ax.images[0].get_extent() == [-3, 3, -2, 2]
   assert ax.images[0].origin == 'upper'
 

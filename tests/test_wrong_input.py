@@ -5,9 +5,15 @@ named in `EXEMPT`, with the reason.
 """
 
 import inspect
+from typing import get_args
 
+import jax
+import jax.numpy as jnp
 import pytest
 from test_conventions import FUNCTIONS, named
+from test_losses_contracts import CASES as LOSSES
+from test_losses_contracts import OPTIONS
+from test_metrics_contracts import CASES as METRICS
 from wrong_input import (
   layers,
   losses,
@@ -48,6 +54,8 @@ EXEMPT = {
   'results': 'takes what `sweep` made: tested in test_results',
   'signals': 'takes nothing',
   'workdir': 'takes flags and files: tested in test_launch',
+  'journal': 'takes files: tested in test_results and test_workdir',
+  'data.fingerprint': 'takes any dataset',
   'gradcheck.main': 'takes nothing',
   'gradcheck.rows': 'takes nothing',
   'layers.flatten': 'takes examples of any shape and dtype',
@@ -66,7 +74,7 @@ NO_APPLY = {
   'parameter',
 }
 # What these raise, the layers and functions they are made of explain.
-PASS_ON = ('gradcheck', 'gradients', 'inside', 'layers', 'models', 'summary')
+PASS_ON = ('gradcheck', 'gradients', 'inside', 'models', 'summary')
 
 
 def test_every_public_function_has_a_wrong_call_or_a_reason_for_none():
@@ -104,6 +112,60 @@ def test_wrong_input_says_what_was_expected_and_what_came(name, call):
   said = ' '.join(str(error).split())
   expected, came = call.says
   assert expected in said and came in said
-  if call.then is None and name.split('.')[0] not in PASS_ON:
+  module = name.split('.')[0]
+  # A layer explains what its `init` and `apply` raise.
+  if (call.then is None or module == 'layers') and module not in PASS_ON:
     explained = named(inspect.getdoc(function), 'Raises') or []
     assert type(error).__name__ in explained
+
+
+def right_calls():
+  """A right call of every loss, metric and miner, by name."""
+  for name, args in LOSSES.items():
+    yield name, args, OPTIONS.get(name, {})
+  for name, (options, *pairs) in METRICS.items():
+    yield f'metrics.{name}', [pair[0] for pair in pairs], options
+  z, y = jnp.ones((4, 3)), jnp.arange(4)
+  options = {'loss': 'triplet', 'mining': 'all', 'margin': 0.2}
+  yield 'losses.embedding_loss', (z, y), options
+
+
+def numbers(function):
+  """The options of a function that are one number."""
+  return [
+    p.name
+    for p in inspect.signature(function).parameters.values()
+    if p.kind is p.KEYWORD_ONLY
+    and float in (p.annotation, *get_args(p.annotation))
+  ]
+
+
+WITH_NUMBERS = [
+  pytest.param(name, args, options, option, id=f'{name}-{option}')
+  for name, args, options in right_calls()
+  for option in numbers(FUNCTIONS[name])
+]
+
+
+def test_every_option_that_is_a_number_is_walked():
+  modules = {'distances', 'losses', 'metrics', 'mining'}
+  with_numbers = {
+    name
+    for name, function in FUNCTIONS.items()
+    if name.split('.')[0] in modules and numbers(function)
+  }
+  assert {case.values[0] for case in WITH_NUMBERS} == with_numbers
+  assert len(WITH_NUMBERS) > 20
+
+
+@pytest.mark.parametrize('name, args, options, option', WITH_NUMBERS)
+def test_a_vector_in_place_of_a_number_raises(name, args, options, option):
+  if name == 'mining.distance_weighted':
+    args, options = (jax.random.key(0), *args), {'dimension': 4}
+  # Either would broadcast in silence.
+  lengths = {1, *args[-1].shape[:1], *args[0].shape[:1]}
+  if option == 'log_variance':
+    lengths = {1}  # it may also be one number per element
+  for n in lengths:
+    with pytest.raises((AssertionError, ValueError)):
+      FUNCTIONS[name](*args, **options | {option: jnp.full(n, 0.5)})

@@ -7,5 +7,6 @@ from dlcore.data.dataset import DataError as DataError
 from dlcore.data.dataset import Dataset as Dataset
 from dlcore.data.dataset import Spec as Spec
 from dlcore.data.dataset import Split as Split
+from dlcore.data.dataset import fingerprint as fingerprint
 from dlcore.data.loading import load as load
 from dlcore.data.splits import by_classes as by_classes

@@ -12,6 +12,7 @@ standardised with the mean and the standard deviation of the training split
 alone.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -97,6 +98,23 @@ class Dataset(NamedTuple):
   train: Split
   validation: Split
   test: Split
+
+
+def fingerprint(dataset: Dataset) -> str:
+  """Hashes the examples of all splits, in their order.
+
+  Args:
+    dataset: any.
+
+  Returns:
+    SHA-256 in hexadecimal.
+  """
+  found = hashlib.sha256()
+  for split in (dataset.train, dataset.validation, dataset.test):
+    for array in split:
+      found.update(f'{array.dtype}{array.shape}'.encode())
+      found.update(np.ascontiguousarray(array).data)
+  return found.hexdigest()
 
 
 class Source(NamedTuple):

@@ -23,6 +23,8 @@ def load(
   data_dir: str = '',
   target: str = '',
   validation: int = 10,
+  folds: int = 0,
+  fold: int = 1,
   split: str = 'examples',
   positive: int = -1,
   resize: int = 0,
@@ -39,6 +41,9 @@ def load(
     data_dir: where TFDS finds its sets; '' is TFDS's own place.
     target: the column of a csv to predict.
     validation: per cent of the training examples held out for validation.
+    folds: instead, hold out one of so many equal parts, as cross-validation
+      does in turn; 0: the share.
+    fold: which of them, from 1.
     split: what is held out for testing: 'examples' of every class, or the
       second half of the 'classes'.
     positive: the class that becomes 1 in two classes, all others 0; -1 leaves
@@ -67,7 +72,9 @@ def load(
   check_task(dataset, source.task, task)
   if resize:
     source = _resized(dataset, source, resize)
-  whole = assemble(dataset, source, validation=validation)
+  whole = assemble(
+    dataset, source, validation=validation, folds=folds, fold=fold
+  )
   if split == 'classes':
     whole = by_classes(whole)
   if positive >= 0:

@@ -54,13 +54,56 @@ def cut(
   return order[~held], order[held]
 
 
-def assemble(name: str, source: Source, *, validation: int) -> Dataset:
+def folded(y: Array, fold: int, folds: int) -> tuple[Array, Array]:
+  """Chooses one of several parts to hold out, as cross-validation does in turn.
+
+  Args:
+    y: `i32[N]` labels, every class in equal parts, or `f32[N, K]` targets.
+    fold: which part, from 1.
+    folds: how many parts.
+
+  Returns:
+    Indices that stay and indices held out, both in shuffled order.
+
+  Raises:
+    DataError: for folds below 2, a fold that is none of them, or a class of
+      fewer examples than folds.
+  """
+  from sklearn import model_selection
+
+  if folds < 2 or not 1 <= fold <= folds:
+    raise DataError(
+      f'--fold={fold} of --folds={folds}: give at least 2 folds, and which of '
+      'them validates, from 1'
+    )
+  fewest = (
+    int(np.unique(y, return_counts=True)[1].min()) if y.ndim == 1 else len(y)
+  )
+  if fewest < folds:
+    raise DataError(
+      f'--folds={folds} is more than the {fewest} examples of the smallest '
+      'class; give fewer'
+    )
+  kind = (
+    model_selection.KFold if y.ndim > 1 else model_selection.StratifiedKFold
+  )
+  parts = kind(folds, shuffle=True, random_state=0).split(y, y)
+  rest, held = list(parts)[fold - 1]
+  order = np.random.default_rng(0)
+  return order.permutation(rest), order.permutation(held)
+
+
+def assemble(
+  name: str, source: Source, *, validation: int, folds: int = 0, fold: int = 1
+) -> Dataset:
   """Checks a source, cuts its splits and standardises its columns.
 
   Args:
     name: the set's name, for `Spec.name` and messages.
     source: what was read.
     validation: per cent of the training examples held out for validation.
+    folds: instead, hold out one of so many equal parts; 0: the share.
+    fold: which of them, from 1.
 
   Returns:
     The dataset.
@@ -85,7 +128,9 @@ def assemble(name: str, source: Source, *, validation: int) -> Dataset:
     train, test = _take(train, rest), _take(train, held)
   else:
     test = _take(test, np.random.default_rng(0).permutation(len(test.y)))
-  rest, held = cut(train.y, validation, keep=1)
+  rest, held = (
+    folded(train.y, fold, folds) if folds else cut(train.y, validation, keep=1)
+  )
   splits = {
     'train': _take(train, rest),
     'validation': _take(train, held),

@@ -14,6 +14,9 @@ def linear() -> Layer:
   Returns:
     A Layer of any shape.
 
+  Raises:
+    AssertionError: for integer examples.
+
   References:
     Lecture 2.
   """
@@ -25,6 +28,9 @@ def sigmoid() -> Layer:
 
   Returns:
     A Layer of any shape.
+
+  Raises:
+    AssertionError: for integer examples.
 
   References:
     Lectures 0, 2.
@@ -38,6 +44,9 @@ def tanh() -> Layer:
   Returns:
     A Layer of any shape.
 
+  Raises:
+    AssertionError: for integer examples.
+
   References:
     Lecture 2.
   """
@@ -50,6 +59,9 @@ def scaled_tanh() -> Layer:
   Returns:
     A Layer of any shape.
 
+  Raises:
+    AssertionError: for integer examples.
+
   References:
     LeCun, Bottou, Orr, Mueller, Efficient backprop, 1998.
   """
@@ -61,6 +73,9 @@ def relu() -> Layer:
 
   Returns:
     A Layer of any shape.
+
+  Raises:
+    AssertionError: for integer examples.
 
   References:
     Lectures 0, 2; Nair, Hinton, Rectified linear units improve restricted
@@ -77,6 +92,9 @@ def leaky_relu(*, slope: float = 0.01) -> Layer:
 
   Returns:
     A Layer of any shape.
+
+  Raises:
+    AssertionError: for integer examples.
 
   References:
     Lecture 2; Maas, Hannun, Ng, Rectifier nonlinearities improve neural
@@ -97,7 +115,9 @@ def prelu(*, slope: float = 0.25) -> Layer:
     A Layer f32[..., C] -> f32[..., C] with params {'slope': f32[C]}.
 
   Raises:
-    ValueError: from `init`, for a scalar.
+    ValueError: from `init`, for a scalar; from `apply`, for examples of another
+      C.
+    AssertionError: for integer examples.
 
   References:
     Lecture 2; He et al., Delving deep into rectifiers, 2015.
@@ -123,6 +143,9 @@ def elu(*, alpha: float = 1.0) -> Layer:
   Returns:
     A Layer of any shape.
 
+  Raises:
+    AssertionError: for integer examples.
+
   References:
     Lecture 2; Clevert, Unterthiner, Hochreiter, Fast and accurate deep network
     learning by exponential linear units, 2016.
@@ -136,6 +159,9 @@ def softplus() -> Layer:
   Returns:
     A Layer of any shape.
 
+  Raises:
+    AssertionError: for integer examples.
+
   References:
     Lecture 2.
   """
@@ -147,6 +173,9 @@ def gelu() -> Layer:
 
   Returns:
     A Layer of any shape.
+
+  Raises:
+    AssertionError: for integer examples.
 
   References:
     Hendrycks, Gimpel, Gaussian error linear units, 2016.
@@ -160,6 +189,10 @@ def softmax() -> Layer:
   Returns:
     A Layer f32[..., n] -> f32[..., n].
 
+  Raises:
+    ValueError: for a scalar example.
+    AssertionError: for integer examples.
+
   References:
     Lectures 0, 1, 2, 4.
   """
@@ -171,6 +204,9 @@ def noisy_relu() -> Layer:
 
   Returns:
     A Layer of any shape.
+
+  Raises:
+    AssertionError: for integer examples.
 
   References:
     Lecture 2; Nair, Hinton, Rectified linear units improve restricted
@@ -192,6 +228,7 @@ def dropout(rate: float | jax.Array) -> Layer:
 
   Raises:
     ValueError: for a plain number outside [0, 1).
+    AssertionError: for integer examples with a key.
 
   References:
     Lecture 2; Srivastava et al., Dropout, 2014.
@@ -210,7 +247,9 @@ def spatial_dropout(rate: float | jax.Array) -> Layer:
     A Layer [..., C] -> [..., C]; the identity without a key.
 
   Raises:
-    ValueError: for a plain number outside [0, 1).
+    ValueError: for a plain number outside [0, 1); with a key, for a scalar
+      example.
+    AssertionError: for integer examples with a key.
 
   References:
     Tompson et al., Efficient object localization using convolutional networks,
@@ -232,6 +271,7 @@ def gaussian_noise(deviation: float | jax.Array) -> Layer:
 
   Raises:
     ValueError: for a plain number below 0.
+    AssertionError: for integer examples with a key.
 
   References:
     Vincent et al., Extracting and composing robust features with denoising

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dlcore.layers.core import Layer, batched, graph
+from dlcore.layers.windows import everything
 
 
 def cast(layer: Layer, dtype: Any) -> Layer:
@@ -50,9 +51,12 @@ def cast(layer: Layer, dtype: Any) -> Layer:
   )
 
 
-def _like(y: jax.Array, x: jax.Array) -> jax.Array:
-  """Keeps the dtype of a floating example: flax computes in its params'."""
-  return y.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else y
+def _like(tree: Any, x: jax.Array) -> Any:
+  """Gives floating arrays the dtype of a floating example, as flax does not."""
+  if not jnp.issubdtype(x.dtype, jnp.floating):
+    return tree
+  floating = lambda a: jnp.issubdtype(a.dtype, jnp.floating)
+  return jax.tree.map(lambda a: a.astype(x.dtype) if floating(a) else a, tree)
 
 
 def _call(module: Any, x: jax.Array, training: bool) -> jax.Array:
@@ -65,7 +69,7 @@ def from_linen(
   name: str = 'linen',
   call: Callable[[Any, jax.Array, bool], jax.Array] = _call,
 ) -> Layer:
-  """Makes a Layer of a flax.linen module.
+  """Makes a Layer of a flax.linen module without running state.
 
   Args:
     module: a linen module on batches, whose only variables are 'params'.
@@ -74,7 +78,8 @@ def from_linen(
       `lambda m, x, training: m(x, deterministic=not training)`.
 
   Returns:
-    A Layer; the key is the module's rng 'dropout'.
+    A Layer; the key is the module's rng 'dropout'. The module is given its
+    params in the dtype of x, which it computes in unless it has its own.
 
   Raises:
     ValueError: if the module keeps other variables, such as running averages.
@@ -107,13 +112,13 @@ def from_linen(
     return variables.get('params', {}), y.shape
 
   def apply(params, x, key=None):
-    return run({'params': params}, x, key)
+    return run({'params': _like(params, x)}, x, key)
 
-  return Layer(init, apply, name)
+  return Layer(init, apply, name, window=everything)
 
 
 def from_nnx(constructor: Callable[[Any], Any], *, name: str = 'nnx') -> Layer:
-  """Makes a Layer of a flax.nnx module.
+  """Makes a Layer of a flax.nnx module without running state.
 
   Args:
     constructor: (nnx.Rngs) -> a module on batches, whose only state is of the
@@ -123,7 +128,8 @@ def from_nnx(constructor: Callable[[Any], Any], *, name: str = 'nnx') -> Layer:
 
   Returns:
     A Layer; with a key the module is set to training and draws from it.
-    `apply` makes the module anew, which costs nothing under `jax.jit`.
+    `apply` makes the module anew, which costs nothing under `jax.jit`, with
+    the params in the dtype of x.
 
   Raises:
     ValueError: if the module keeps other state, such as running averages.
@@ -146,7 +152,7 @@ def from_nnx(constructor: Callable[[Any], Any], *, name: str = 'nnx') -> Layer:
 
   def run(params, x, key):
     nnx, module, state = build(jax.random.key(0) if key is None else key)
-    nnx.replace_by_pure_dict(state, nnx.restore_int_paths(params))
+    nnx.replace_by_pure_dict(state, nnx.restore_int_paths(_like(params, x)))
     nnx.update(module, state)
     if key is None:
       module.eval()
@@ -160,7 +166,12 @@ def from_nnx(constructor: Callable[[Any], Any], *, name: str = 'nnx') -> Layer:
     x = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
     return params, jax.eval_shape(lambda x: run(params, x, None), x).shape
 
-  return Layer(init, lambda params, x, key=None: run(params, x, key), name)
+  return Layer(
+    init,
+    lambda params, x, key=None: run(params, x, key),
+    name,
+    window=everything,
+  )
 
 
 def _string_keys(tree: Any) -> Any:
@@ -180,6 +191,11 @@ def to_linen(layer: Layer, *, name: str | None = None) -> Any:
   Returns:
     A linen module on batches. Its one parameter, named as the layer, is the
     layer's params; it is in training when an rng 'dropout' is given.
+
+  Raises:
+    ValueError: from the module, what the layer raises for its example, as for
+      another shape.
+    AssertionError: likewise, as for another dtype.
 
   References:
     Heek et al., Flax: a neural network library for JAX, 2020.

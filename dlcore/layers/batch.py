@@ -27,7 +27,9 @@ def batch_norm(*, epsilon: float = 1e-5) -> Layer:
     'variance'}, all f32[C]. With a key it must run inside `layers.batched`.
 
   Raises:
-    ValueError: if it is applied with a key outside of `layers.batched`.
+    ValueError: if it is applied with a key outside of `layers.batched`; for a
+      scalar example.
+    AssertionError: for integer examples, or those of another C.
 
   References:
     Ioffe, Szegedy, Batch normalization, 2015.
@@ -120,6 +122,8 @@ def calibrate(layer: Layer, params: Params, batches: jax.Array) -> Params:
 
   Raises:
     ValueError: for batches without the two leading axes.
+    AssertionError: what the network raises for such an example, as for
+      integers.
 
   References:
     Ioffe, Szegedy, Batch normalization, 2015, algorithm 2; Wu, Johnson,

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from dlcore import ops
-from dlcore.layers.core import Layer, Shape
+from dlcore.layers.core import Layer, Shape, Window
 from dlcore.layers.weights import (
   HE,
   Apply,
@@ -91,8 +91,10 @@ def conv(
     A Layer f32[H, W, C] -> f32[H', W', features].
 
   Raises:
-    ValueError: for sizes or numbers of maps below 1; from `init`, for
-      examples of another rank.
+    ValueError: for sizes or numbers of maps below 1; from `init`, for examples
+      of another rank; from `init` and `apply`, for malformed options, or
+      examples that the filters do not fit.
+    AssertionError: from `apply`, for examples of another rank, or integers.
 
   References:
     Lectures 0 to 4; LeCun et al., Gradient-based learning applied to document
@@ -150,8 +152,10 @@ def conv1d(
     A Layer f32[L, C] -> f32[L', features].
 
   Raises:
-    ValueError: for sizes or numbers of maps below 1; from `init`, for
-      examples of another rank.
+    ValueError: for sizes or numbers of maps below 1; from `init`, for examples
+      of another rank; from `init` and `apply`, for malformed options, or
+      examples that the filters do not fit.
+    AssertionError: from `apply`, for examples of another rank, or integers.
 
   References:
     Lecture 2 (shift and sum).
@@ -204,8 +208,10 @@ def depthwise_conv(
     A Layer f32[H, W, C] -> f32[H', W', C * multiplier].
 
   Raises:
-    ValueError: for sizes or numbers of maps below 1; from `init`, for
-      examples of another rank.
+    ValueError: for sizes or numbers of maps below 1; from `init`, for examples
+      of another rank; from `init` and `apply`, for malformed options, or
+      examples that the filters do not fit.
+    AssertionError: from `apply`, for examples of another rank, or integers.
 
   References:
     Chollet, Xception: deep learning with depthwise separable convolutions,
@@ -263,8 +269,10 @@ def conv_transpose(
     A Layer f32[H, W, C] -> f32[H', W', features].
 
   Raises:
-    ValueError: for sizes or numbers of maps below 1; from `init`, for
-      examples of another rank.
+    ValueError: for sizes or numbers of maps below 1; from `init`, for examples
+      of another rank; from `init` and `apply`, for malformed options, or
+      examples that the filters do not fit.
+    AssertionError: from `apply`, for examples of another rank, or integers.
 
   References:
     Zeiler et al., Deconvolutional networks, 2010; Dumoulin, Visin, A guide to
@@ -273,6 +281,15 @@ def conv_transpose(
   function = functools.partial(
     ops.conv.conv_transpose2d, stride=stride, padding=padding
   )
+
+  def window(shape):
+    sizes, spread = per_axis(size, 2, 'size'), per_axis(stride, 2, 'stride')
+    out = tuple(n * s for n, s in zip(shape[:2], spread, strict=True))
+    # Of the convolution that this is the transpose of.
+    forward = windows(size, stride, padding)((*out, 1))
+    padded = zip(sizes, forward.padding, strict=True)
+    return Window(sizes, (1, 1), tuple(k - 1 - p for k, p in padded), spread)
+
   return _sliding(
     function,
     features,
@@ -282,7 +299,7 @@ def conv_transpose(
     groups=1,
     kernel_init=kernel_init,
     bias=bias,
-    window=None,
+    window=window,
   )
 
 
@@ -352,8 +369,10 @@ def locally_connected(
     A Layer f32[H, W, C] -> f32[H', W', features].
 
   Raises:
-    ValueError: for sizes or numbers of maps below 1; from `init`, for
-      examples of another rank.
+    ValueError: for sizes or numbers of maps below 1; from `init`, for examples
+      of another rank; from `init` and `apply`, for malformed options, or
+      examples that the filters do not fit.
+    AssertionError: from `apply`, for examples of another rank, or integers.
 
   References:
     Lectures 1 and 3; LeCun, Generalization and network design strategies, 1989.
@@ -398,8 +417,10 @@ def locally_connected1d(
     A Layer f32[L, C] -> f32[L', features].
 
   Raises:
-    ValueError: for sizes or numbers of maps below 1; from `init`, for
-      examples of another rank.
+    ValueError: for sizes or numbers of maps below 1; from `init`, for examples
+      of another rank; from `init` and `apply`, for malformed options, or
+      examples that the filters do not fit.
+    AssertionError: from `apply`, for examples of another rank, or integers.
 
   References:
     Lectures 1 and 3.

@@ -24,11 +24,15 @@ class Window(NamedTuple):
     size: inputs seen.
     stride: inputs between two neighbouring outputs.
     padding: inputs added before the first.
+    spread: of layers that enlarge: places per input, one of them its own and
+      the others empty; places are then what size, stride and padding count.
+      () is 1 on every axis.
   """
 
   size: Shape
   stride: Shape
   padding: Shape
+  spread: Shape = ()
 
 
 class Layer(NamedTuple):
@@ -40,8 +44,9 @@ class Layer(NamedTuple):
     name: what the layer is called in the paths of parameters and tables.
     parts: the named layers inside a combinator; empty for a leaf.
     forward: combinators only, (call, x) -> y, where call(name, x) runs a part.
-    window: (shape of x) -> Window; None when every output sees one input
-      (activations) or, if the spatial shape changes, all of them (flatten).
+    window: (shape of x) -> Window, or None if every output may see all of x;
+      itself None when every output sees one input (activations) or, if the
+      spatial shape changes, all of them (flatten).
   """
 
   init: Callable[[jax.Array, Shape], tuple[Params, Shape]]
@@ -49,7 +54,7 @@ class Layer(NamedTuple):
   name: str = 'layer'
   parts: dict[str, 'Layer'] = {}  # noqa: RUF012 - a NamedTuple's default
   forward: Callable[[Call, jax.Array], jax.Array] | None = None
-  window: Callable[[Shape], Window] | None = None
+  window: Callable[[Shape], Window | None] | None = None
 
 
 Visit = Callable[
@@ -61,7 +66,7 @@ def lift(
   function: Callable[[jax.Array], jax.Array],
   *,
   name: str,
-  window: Callable[[Shape], Window] | None = None,
+  window: Callable[[Shape], Window | None] | None = None,
 ) -> Layer:
   """Makes a layer without parameters from a function of one example.
 
@@ -122,6 +127,9 @@ def abstract(layer: Layer, shape: Shape) -> tuple[Params, Shape]:
   Returns:
     The params as `jax.ShapeDtypeStruct`s, and the shape of y.
 
+  Raises:
+    ValueError: what `init` of the layer raises for the shape.
+
   References:
     JAX authors, `jax.eval_shape`, 2018.
   """
@@ -153,6 +161,11 @@ def graph(
   Returns:
     A Layer with params {name of part: its params}; parts without parameters
     are left out.
+
+  Raises:
+    ValueError: from `init` and `apply`, what a part raises for its example, as
+      for another shape.
+    AssertionError: likewise, as for another dtype.
 
   References:
     Lecture 2 (directed acyclic graphs of modules).
@@ -208,6 +221,10 @@ def walk(
   Returns:
     y, the output of the network.
 
+  Raises:
+    ValueError: what a part raises for its example, as for another shape.
+    AssertionError: likewise, as for another dtype.
+
   References:
     Zeiler, Fergus, Visualizing and understanding convolutional networks, 2014,
     for what one wants to see.
@@ -243,6 +260,10 @@ def activations(
 
   Returns:
     Path joined by '/' -> output, in the order of computation.
+
+  Raises:
+    ValueError: what a part raises for its example, as for another shape.
+    AssertionError: likewise, as for another dtype.
 
   References:
     Lecture 2 (feature maps).
@@ -285,6 +306,11 @@ def chain(parts: dict[str, Layer], *, name: str = 'chain') -> Layer:
   Returns:
     A Layer.
 
+  Raises:
+    ValueError: from `init` and `apply`, what a part raises for its example, as
+      for another shape.
+    AssertionError: likewise, as for another dtype.
+
   References:
     Lecture 0 (a complete deep network).
   """
@@ -307,6 +333,11 @@ def serial(*layers: Layer, name: str = 'serial') -> Layer:
   Returns:
     A Layer; its parts are named '0_conv', '1_relu' and so on.
 
+  Raises:
+    ValueError: from `init` and `apply`, what a part raises for its example, as
+      for another shape.
+    AssertionError: likewise, as for another dtype.
+
   References:
     Lecture 0 (a complete deep network).
   """
@@ -327,7 +358,8 @@ def residual(
     A Layer with parts 'body' and, if given, 'shortcut'.
 
   Raises:
-    ValueError: if the two shapes differ.
+    ValueError: if the two shapes differ; what a part raises for its example.
+    AssertionError: what a part raises for its example, as for another dtype.
 
   References:
     He, Zhang, Ren, Sun, Deep residual learning for image recognition, 2016.
@@ -358,7 +390,9 @@ def parallel(*branches: Layer, name: str = 'parallel') -> Layer:
     A Layer; its parts are named by place and kind.
 
   Raises:
-    ValueError: if the outputs do not agree.
+    ValueError: if the outputs do not agree, or without branches; what a part
+      raises for its example.
+    AssertionError: what a part raises for its example, as for another dtype.
 
   References:
     Lecture 2 (directed acyclic graphs of modules); Szegedy et al., Going
@@ -388,6 +422,11 @@ def batched(layer: Layer) -> Callable[..., jax.Array]:
   Returns:
     (params, x [N, ...], key=None) -> y [N, ...]; every example draws from its
     own key. Batch norm averages over the axis 'batch'.
+
+  Raises:
+    ValueError: from what is returned, for a scalar; what the layer raises for
+      its example, as for another shape.
+    AssertionError: likewise, as for another dtype.
 
   References:
     Bradbury et al., JAX: composable transformations, 2018.

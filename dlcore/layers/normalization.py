@@ -8,13 +8,14 @@ import jax.numpy as jnp
 
 from dlcore import ops
 from dlcore.layers.core import Layer, lift
-from dlcore.layers.windows import windows
+from dlcore.layers.windows import everything, windows
 
 
 def local_contrast_norm(
   *,
   size: int = 9,
   across: str = 'space',
+  divisor: str = 'floor',
   sigma: float | None = None,
   epsilon: float = 1e-4,
 ) -> Layer:
@@ -24,6 +25,8 @@ def local_contrast_norm(
     size: side of the neighbourhood in pixels, odd.
     across: 'space' for the neighbourhood within each map, 'features' for that
       within all maps together.
+    divisor: 'floor' for a spread of no less than its mean over the image, as in
+      the paper, or 'local' for the neighbourhood's own, as in the lecture.
     sigma: standard deviation of a Gaussian weighting, in pixels; None for a
       uniform one.
     epsilon: smallest divisor.
@@ -31,17 +34,27 @@ def local_contrast_norm(
   Returns:
     A Layer f32[H, W, C] -> f32[H, W, C].
 
+  Raises:
+    ValueError: from `init` and `apply`, for an even size, an unknown `across`
+      or `divisor`.
+    AssertionError: likewise for what is no image; for integer examples.
+
   References:
     Lecture 1; Jarrett et al., What is the best multi-stage architecture for
     object recognition?, 2009.
   """
   return lift(
     lambda x: ops.normalize.local_contrast_norm(
-      x, size=size, across=across, sigma=sigma, epsilon=epsilon
+      x,
+      size=size,
+      across=across,
+      divisor=divisor,
+      sigma=sigma,
+      epsilon=epsilon,
     ),
     name='local_contrast_norm',
-    # The spread of a neighbourhood whose pixels are centred on their own.
-    window=windows(2 * size - 1, 1, 'SAME'),
+    # By default it is the spread of pixels centred on their own neighbourhoods.
+    window=windows(size if divisor == 'local' else 2 * size - 1, 1, 'SAME'),
   )
 
 
@@ -58,6 +71,10 @@ def local_response_norm(
 
   Returns:
     A Layer f32[..., C] -> f32[..., C].
+
+  Raises:
+    ValueError: from `init` and `apply`, for an even size or a scalar example.
+    AssertionError: for integer examples.
 
   References:
     Lecture 2; Krizhevsky, Sutskever, Hinton, ImageNet classification with deep
@@ -97,6 +114,10 @@ def layer_norm(*, epsilon: float = 1e-6) -> Layer:
   Returns:
     A Layer f32[..., C] -> f32[..., C] with params {'scale', 'bias'} f32[C].
 
+  Raises:
+    ValueError: for a scalar example.
+    AssertionError: for integer examples, or those of another C.
+
   References:
     Ba, Kiros, Hinton, Layer normalization, 2016.
   """
@@ -114,6 +135,10 @@ def group_norm(*, groups: int = 32, epsilon: float = 1e-6) -> Layer:
 
   Returns:
     A Layer f32[..., C] -> f32[..., C] with params {'scale', 'bias'} f32[C].
+
+  Raises:
+    ValueError: from `init` and `apply`, where C is not a multiple of groups.
+    AssertionError: for integer examples, or those of another C.
 
   References:
     Wu, He, Group normalization, 2018.
@@ -133,6 +158,10 @@ def instance_norm(*, epsilon: float = 1e-6) -> Layer:
   Returns:
     A Layer f32[..., C] -> f32[..., C] with params {'scale', 'bias'} f32[C].
 
+  Raises:
+    ValueError: for examples of fewer than two axes.
+    AssertionError: for integer examples, or those of another C.
+
   References:
     Ulyanov, Vedaldi, Lempitsky, Instance normalization, 2016.
   """
@@ -147,6 +176,10 @@ def l1_normalize() -> Layer:
   Returns:
     A Layer f32[..., n] -> f32[..., n].
 
+  Raises:
+    ValueError: for a scalar example.
+    AssertionError: for integer examples.
+
   References:
     Lecture 2.
   """
@@ -158,6 +191,10 @@ def l2_normalize() -> Layer:
 
   Returns:
     A Layer f32[..., n] -> f32[..., n].
+
+  Raises:
+    ValueError: for a scalar example.
+    AssertionError: for integer examples.
 
   References:
     Lecture 2; Schroff et al., FaceNet, 2015.
@@ -176,6 +213,10 @@ def whiten(whitening: ops.whiten.Whitening) -> Layer:
     A Layer of examples of D numbers in any shape; the shape is kept, unless
     the whitening keeps K < D components: then f32[K].
 
+  Raises:
+    ValueError: for examples of another number of numbers.
+    AssertionError: for integer examples.
+
   References:
     Lecture 2 (data pre-processing).
   """
@@ -184,4 +225,5 @@ def whiten(whitening: ops.whiten.Whitening) -> Layer:
     y = ops.whiten.apply(whitening, x.reshape(-1))
     return (y.reshape(x.shape) if y.size == x.size else y).astype(x.dtype)
 
-  return lift(function, name='whiten')
+  pointwise = whitening.forward.ndim == 1
+  return lift(function, name='whiten', window=None if pointwise else everything)

@@ -27,6 +27,12 @@ def max_pool(
   Returns:
     A Layer f32[H, W, C] -> f32[H', W', C], or one axis less.
 
+  Raises:
+    ValueError: from `init` and `apply`, for a malformed size, stride or
+      padding; for examples that are neither image nor sequence, or smaller than
+      the window.
+    AssertionError: for integer examples.
+
   References:
     Lectures 1 to 4.
   """
@@ -46,6 +52,12 @@ def average_pool(
   Returns:
     A Layer f32[H, W, C] -> f32[H', W', C], or one axis less.
 
+  Raises:
+    ValueError: from `init` and `apply`, for a malformed size, stride or
+      padding; for examples that are neither image nor sequence, or smaller than
+      the window.
+    AssertionError: for integer examples.
+
   References:
     Lecture 1.
   """
@@ -64,6 +76,12 @@ def l2_pool(
 
   Returns:
     A Layer f32[H, W, C] -> f32[H', W', C], or one axis less.
+
+  Raises:
+    ValueError: from `init` and `apply`, for a malformed size, stride or
+      padding; for examples that are neither image nor sequence, or smaller than
+      the window.
+    AssertionError: for integer examples.
 
   References:
     Lecture 1.
@@ -89,6 +107,12 @@ def lp_pool(
   Returns:
     A Layer f32[H, W, C] -> f32[H', W', C], or one axis less.
 
+  Raises:
+    ValueError: from `init` and `apply`, for a malformed size, stride or
+      padding, a p below 1; for examples that are neither image nor sequence, or
+      smaller than the window.
+    AssertionError: for integer examples.
+
   References:
     Sermanet, Chintala, LeCun, Convolutional neural networks applied to house
     numbers digit classification, 2012.
@@ -106,6 +130,10 @@ def global_max_pool() -> Layer:
   Returns:
     A Layer f32[H, W, C] -> f32[C], or one axis less.
 
+  Raises:
+    ValueError: for examples that are neither image nor sequence.
+    AssertionError: for integer examples.
+
   References:
     Oquab et al., Is object localization for free?, 2015.
   """
@@ -117,6 +145,10 @@ def global_average_pool() -> Layer:
 
   Returns:
     A Layer f32[H, W, C] -> f32[C], or one axis less.
+
+  Raises:
+    ValueError: for examples that are neither image nor sequence.
+    AssertionError: for integer examples.
 
   References:
     Lin, Chen, Yan, Network in network, 2013.
@@ -133,6 +165,11 @@ def feature_pool(size: int, *, stride: int | None = None) -> Layer:
 
   Returns:
     A Layer f32[..., C] -> f32[..., C'].
+
+  Raises:
+    ValueError: from `init` and `apply`, for a size or stride below 1, a size
+      above C, or a scalar example.
+    AssertionError: for integer examples.
 
   References:
     Lecture 1.
@@ -152,6 +189,11 @@ def feature_max_pool(size: int, *, stride: int | None = None) -> Layer:
 
   Returns:
     A Layer f32[..., C] -> f32[..., C'].
+
+  Raises:
+    ValueError: from `init` and `apply`, for a size or stride below 1, a size
+      above C, or a scalar example.
+    AssertionError: for integer examples.
 
   References:
     Goodfellow et al., Maxout networks, 2013.

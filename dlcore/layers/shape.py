@@ -111,4 +111,14 @@ def upsample(factor: int, *, method: str = 'nearest') -> Layer:
     x = jnp.broadcast_to(x[:, None, :, None], (h, factor, w, factor, c))
     return x.reshape(h * factor, w * factor, c)
 
-  return lift(function, name='upsample')
+  # Lines reach to less than one input on either side of a pixel's centre.
+  linear = method == 'bilinear'
+  size = 2 * factor - factor % 2 if linear else factor
+  padding = (3 * factor - 2) // 2 if linear else factor - 1
+  return lift(
+    function,
+    name='upsample',
+    window=lambda shape: Window(
+      (size,) * 2, (1, 1), (padding,) * 2, (factor,) * 2
+    ),
+  )

@@ -105,23 +105,28 @@ def dense(
     A Layer f32[n] -> f32[features].
 
   Raises:
-    ValueError: for features below 1; from `init`, for examples that are not
-      vectors.
+    ValueError: for features below 1; for examples that are not vectors, or not
+      of the n that `init` was given.
+    AssertionError: for integer examples.
 
   References:
     Lectures 0, 1, 3, 4.
   """
   positive('dense', 'features', features)
 
-  def init(key, shape):
+  def check(shape):
     if len(shape) != 1:
       raise ValueError(
         f'dense: expected a vector, got shape {shape}; put flatten() before it'
       )
+
+  def init(key, shape):
+    check(shape)
     kernel = (shape[0], features)
     return draw(key, kernel_init, kernel, bias, (features,)), (features,)
 
   def apply(params, x, key=None):
+    check(x.shape)
     return weigh(ops.linear.dense, params, x)
 
   return Layer(init, apply, 'dense')
@@ -148,8 +153,9 @@ def maxout(
     A Layer f32[n] -> f32[features].
 
   Raises:
-    ValueError: for features or pieces below 1; from `init`, for examples that
-      are not vectors.
+    ValueError: for features or pieces below 1; for examples that are not
+      vectors, or not of the n that `init` was given.
+    AssertionError: for integer examples.
 
   References:
     Lecture 2; Goodfellow et al., Maxout networks, 2013.
@@ -184,6 +190,7 @@ def embedding(
 
   Raises:
     ValueError: for a count or features below 1.
+    AssertionError: for examples that are not integers.
 
   References:
     Mikolov et al., Efficient estimation of word representations in vector

@@ -6,6 +6,14 @@ from dlcore.layers.core import Shape, Window
 from dlcore.ops.window import Padding, Sizes, pads, per_axis
 
 
+def everything(shape: Shape) -> None:
+  """Says, as `Layer.window`, that every output may see all of x.
+
+  Args:
+    shape: of x.
+  """
+
+
 def windows(
   size: Sizes, stride: Sizes, padding: Padding, dilation: Sizes = 1
 ) -> Callable[[Shape], Window]:

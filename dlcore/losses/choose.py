@@ -150,7 +150,7 @@ def embedding_loss(
 
   Raises:
     ValueError: for another name, or without what the loss learns.
-    AssertionError: for shapes that do not agree.
+    AssertionError: for shapes that do not agree, or wrong dtypes.
 
   References:
     Lectures 1 and 4; Musgrave, Belongie, Lim, A metric learning reality check,
@@ -162,6 +162,7 @@ def embedding_loss(
     raise ValueError(f'learned: expected the params of {loss!r}, got None')
   chex.assert_rank([z, labels], [2, 1])
   chex.assert_equal_shape_prefix([z, labels], 1)
+  chex.assert_type([z, labels], [float, int])
   return EMBEDDING[loss](z, labels, mining, margin, learned)
 
 

@@ -68,6 +68,7 @@ def cross_entropy(
     Lectures 0, 1, 2 and 4. Smoothing: Szegedy et al.: Rethinking the inception
     architecture, 2016.
   """
+  chex.assert_rank(label_smoothing, 0)
   if jnp.ndim(label) == 0:
     label = one_hot(scores, label)
   chex.assert_rank([scores, label], 1)

@@ -190,6 +190,7 @@ def lifted_structure(
     feature embedding, 2016.
   """
   _check(distances, positives, negatives)
+  chex.assert_rank(margin, 0)
   push, some = masked_logsumexp(margin - distances, negatives)
   j = distances + jnp.logaddexp(push[:, None], push)
   valid = positives & some[:, None] & some
@@ -250,6 +251,7 @@ def nt_xent(
     learning of visual representations (SimCLR), 2020.
   """
   _check(similarities, positives, negatives)
+  chex.assert_rank(temperature, 0)
   scores = similarities / temperature
   push, some = masked_logsumexp(scores, negatives)
   valid = positives & some[:, None]
@@ -285,6 +287,7 @@ def supervised_contrastive(
     Khosla et al.: Supervised contrastive learning, 2020 (equation 2, L_out).
   """
   _check(similarities, positives, negatives)
+  chex.assert_rank(temperature, 0)
   scores = similarities / temperature
   total, _ = masked_logsumexp(scores, positives | negatives)
   count = jnp.maximum(positives.sum(1), 1).astype(scores.dtype)
@@ -325,6 +328,7 @@ def multi_similarity(
     weighting for deep metric learning, 2019.
   """
   _check(similarities, positives, negatives)
+  chex.assert_rank([alpha, beta, base], 0)
   pull, any_pull = masked_logsumexp(-alpha * (similarities - base), positives)
   push, any_push = masked_logsumexp(beta * (similarities - base), negatives)
   loss = (

@@ -55,6 +55,7 @@ def proxy_nca(
     Movshovitz-Attias, Toshev, Leung, Ioffe, Singh: No fuss distance metric
     learning using proxies, 2017.
   """
+  chex.assert_rank(scale, 0)
   # ||a - b||^2 = 2 - 2 cos for vectors of length 1.
   scores = -scale * (2 - 2 * _cosines(embedding, proxies))
   own = one_hot(scores, label)
@@ -92,7 +93,7 @@ def proxy_anchor(
   References:
     Kim, Kim, Cho, Kwak: Proxy anchor loss for deep metric learning, 2020.
   """
-  chex.assert_rank([embeddings, labels], [2, 1])
+  chex.assert_rank([embeddings, labels, margin, scale], [2, 1, 0, 0])
   chex.assert_shape(labels, embeddings.shape[:1])
   chex.assert_type(labels, int)
   cosines = jax.vmap(_cosines, (0, None), 1)(embeddings, proxies)
@@ -132,6 +133,7 @@ def arcface(
   References:
     Deng, Guo, Xue, Zafeiriou: ArcFace, 2019.
   """
+  chex.assert_rank([margin, scale], 0)
   cosines = _cosines(embedding, prototypes)
   own = one_hot(cosines, label)
   cos = jnp.vdot(own, cosines)
@@ -175,6 +177,7 @@ def cosface(
     Wang et al.: CosFace: Large margin cosine loss for deep face recognition,
     2018.
   """
+  chex.assert_rank([margin, scale], 0)
   cosines = _cosines(embedding, prototypes)
   own = one_hot(cosines, label)
   return cross_entropy(scale * (cosines - margin * own), label)

@@ -94,12 +94,14 @@ def huber(
     f[].
 
   Raises:
-    AssertionError: for different shapes, or a dtype that is not a float.
+    AssertionError: for different shapes, a dtype that is not a float, or a
+      delta that is not one number.
 
   References:
     Huber: Robust estimation of a location parameter, 1964.
   """
   _check(prediction, target)
+  chex.assert_rank(delta, 0)
   return jnp.sum(optax.losses.huber_loss(prediction, target, delta=delta))
 
 
@@ -117,13 +119,15 @@ def quantile(
     f[].
 
   Raises:
-    AssertionError: for different shapes, or a dtype that is not a float.
+    AssertionError: for different shapes, a dtype that is not a float, or a
+      quantile that is not one number.
     ValueError: for a plain quantile outside (0, 1).
 
   References:
     Koenker, Bassett: Regression quantiles, 1978.
   """
   _check(prediction, target)
+  chex.assert_rank(quantile, 0)
   if isinstance(quantile, int | float) and not 0 < quantile < 1:
     raise ValueError(f'quantile: expected one in (0, 1), got {quantile}')
   error = target - prediction
@@ -166,11 +170,18 @@ def gaussian_reconstruction(
 
   Raises:
     AssertionError: for different shapes, or a dtype that is not a float.
+    ValueError: for a log_variance that is neither one number nor one per
+      element.
 
   References:
     Kingma, Welling: Auto-encoding variational Bayes, 2014.
   """
   _check(mean, x)
+  if jnp.shape(log_variance) not in ((), x.shape):
+    raise ValueError(
+      f'log_variance: expected f[] or shape {x.shape}, got shape'
+      f' {jnp.shape(log_variance)}'
+    )
   log_variance = jnp.broadcast_to(log_variance, x.shape)
   error = (x - mean) ** 2 * jnp.exp(-log_variance)
   return 0.5 * jnp.sum(error + log_variance + math.log(2 * math.pi))

@@ -22,11 +22,13 @@ def psnr(
     f32[], in dB; infinite for equal images.
 
   Raises:
-    AssertionError: for different shapes, or a dtype that is not a float.
+    AssertionError: for different shapes, a dtype that is not a float, or a
+      peak that is not one number.
 
   References:
     Wang, Bovik, Sheikh, Simoncelli: Image quality assessment, 2004.
   """
+  chex.assert_rank(peak, 0)
   chex.assert_equal_shape([a, b])
   chex.assert_type([a, b], float)
   error = jnp.mean((jnp.asarray(a, float) - jnp.asarray(b, float)) ** 2)
@@ -56,7 +58,7 @@ def ssim(
   References:
     Wang, Bovik, Sheikh, Simoncelli: Image quality assessment, 2004.
   """
-  chex.assert_rank([a, b], 3)
+  chex.assert_rank([a, b, peak], [3, 3, 0])
   chex.assert_equal_shape([a, b])
   chex.assert_type([a, b], float)
   if min(a.shape[:2]) < WINDOW:

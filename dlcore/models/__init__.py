@@ -16,6 +16,7 @@ from dlcore.models.choose import (
   choose,
   choose_autoencoder,
   fitting,
+  in_dtype,
 )
 from dlcore.models.classifiers import (
   complete_network,
@@ -51,6 +52,7 @@ __all__ = [
   'dense_autoencoder',
   'fitting',
   'gaussian',
+  'in_dtype',
   'lcn_convnet',
   'lecture_convnet',
   'mlp',

@@ -53,19 +53,18 @@ NETWORKS: dict[str, Callable[[int, float], Layer]] = {
   ),
 }
 
-# The length of the output where it was published; 10 for the others.
-PUBLISHED = {'complete_network': 2, 'simplenet': 15} | dict.fromkeys(
-  (
-    'alexnet',
-    'vgg16',
-    'vgg19',
-    'resnet18',
-    'resnet34',
-    'resnet50',
-    'resnext50',
+# Shape of the input and length of the output that a network was published
+# with; the others are shown on digits.
+PUBLISHED: dict[str, tuple[tuple[int, ...], int]] = {
+  **dict.fromkeys(NETWORKS, ((28, 28, 1), 10)),
+  'complete_network': ((28, 28, 1), 2),  # its input is not stated
+  'simplenet': ((64, 64, 1), 15),
+  'alexnet': ((227, 227, 3), 1000),
+  **dict.fromkeys(
+    ('vgg16', 'vgg19', 'resnet18', 'resnet34', 'resnet50', 'resnext50'),
+    ((224, 224, 3), 1000),
   ),
-  1000,
-)
+}
 
 
 def choose(config: Any, spec: Spec, outputs: int) -> Layer:
@@ -133,7 +132,7 @@ def fitting(
     sizes = layers.abstract(network, shape)[1]
     why = '' if sizes == (outputs,) else f'its output would be {sizes}'
   except (AssertionError, TypeError, ValueError, ZeroDivisionError) as error:
-    why = ' '.join(str(error).split())[:80]
+    why = ' '.join(str(error).split())
   if why:
     side = 'x'.join(map(str, shape))
     raise UsageError(
@@ -179,5 +178,19 @@ def choose_autoencoder(config: Any, spec: Spec) -> Autoencoder | VAE:
 
 
 def in_dtype(network: Layer, dtype: str) -> Layer:
-  """Computes a network in another dtype; parameters stay float32."""
+  """Computes a network in the dtype that `--dtype=` names.
+
+  Args:
+    network: any Layer of this package.
+    dtype: 'float32', or another floating dtype; parameters stay float32.
+
+  Returns:
+    The Layer itself for 'float32', else `layers.cast` of it.
+
+  Raises:
+    ValueError: for a dtype that is not floating.
+
+  References:
+    Micikevicius et al., Mixed precision training, 2018.
+  """
   return network if dtype == 'float32' else layers.cast(network, dtype)

@@ -14,6 +14,7 @@ from jax import lax
 from dlcore.ops import window
 
 ACROSS = ('space', 'features')
+DIVISORS = ('floor', 'local')
 
 
 def _wide(x):
@@ -37,27 +38,48 @@ def _blur(x, weights):
   return x
 
 
+def _around(x, center, weights):
+  """Weighted mean of (x - center)^2 over the window around each pixel."""
+  size = (len(weights),) * 2
+  inside = window.shifts(jnp.ones_like(x[..., :1]), size, padding='SAME')
+  near = window.shifts(x, size, padding='SAME')
+  # Pixel by pixel: of m(x^2) - m(x)^2, rounding leaves little in flat regions.
+  total = weight = 0
+  for w, i, c in zip(
+    jnp.outer(weights, weights).ravel(), inside, near, strict=True
+  ):
+    square = jnp.square(c - center)
+    if center.shape != x.shape:
+      square = square.mean(-1, keepdims=True)
+    total, weight = total + w * i * square, weight + w * i
+  return total / weight
+
+
 def local_contrast_norm(
   x: jax.Array,
   *,
   size: int = 9,
   across: str = 'space',
+  divisor: str = 'floor',
   sigma: float | None = None,
   epsilon: float = 1e-4,
 ) -> jax.Array:
   """Subtracts the mean of each pixel's neighbourhood, divides by its spread.
 
-  v = x - m(N), then v / max(s(N), mean of s), s(N) the root mean square of v
-  over the neighbourhood N: the mean keeps flat regions from being blown up to
-  full contrast. At the border N is the part inside the image. So the result
-  is the same for a x + b, a > 0, as for x, everywhere, unless the divisor
-  falls below epsilon.
+  v = x - m(N), m(N) the mean over the neighbourhood N. By default, as in the
+  paper, v / max(s(N), mean of s), s(N) the root mean square of v over N: the
+  mean over the image keeps flat regions from being blown up to full contrast.
+  The lecture's formula, (x - m(N)) / sigma(N), is `divisor='local'`: sigma(N)
+  is the standard deviation of N, around the one mean m(N). At the border N is
+  the part inside the image. Either result is the same for a x + b, a > 0, as
+  for x, everywhere, unless the divisor falls below epsilon.
 
   Args:
     x: f[H, W, C].
     size: side of the neighbourhood in pixels, odd.
     across: 'space' for N within each map, or 'features' for N within all maps
       together.
+    divisor: 'floor' for max(s(N), mean of s), or 'local' for sigma(N).
     sigma: standard deviation of a Gaussian weighting of N, in pixels; None for
       a uniform one.
     epsilon: smallest divisor, so that a flat image becomes 0.
@@ -67,7 +89,7 @@ def local_contrast_norm(
 
   Raises:
     AssertionError: for a wrong rank or dtype.
-    ValueError: for an even size or an unknown `across`.
+    ValueError: for an even size, an unknown `across` or `divisor`.
 
   References:
     Lecture 1 ("Local Contrast Normalization").
@@ -79,6 +101,8 @@ def local_contrast_norm(
     raise ValueError(f'size: expected an odd number of pixels, got {size}')
   if across not in ACROSS:
     raise ValueError(f'across: expected one of {ACROSS}, got {across!r}')
+  if divisor not in DIVISORS:
+    raise ValueError(f'divisor: expected one of {DIVISORS}, got {divisor!r}')
   wide = _wide(x)
   offset = jnp.arange(size) - size // 2
   weights = jnp.exp(-0.5 * (offset / sigma) ** 2) if sigma else offset * 0 + 1.0
@@ -89,11 +113,14 @@ def local_contrast_norm(
       values = values.mean(-1, keepdims=True)
     return _blur(values, weights) / inside
 
-  v = wide - mean(wide)
-  spread = _sqrt(mean(v * v))
-  typical = spread.mean((0, 1), keepdims=True)
-  divisor = jnp.maximum(jnp.maximum(spread, typical), epsilon)
-  return (v / divisor).astype(x.dtype)
+  center = mean(wide)
+  v = wide - center
+  if divisor == 'local':
+    spread = _sqrt(_around(wide, center, weights))
+  else:
+    spread = _sqrt(mean(v * v))
+    spread = jnp.maximum(spread, spread.mean((0, 1), keepdims=True))
+  return (v / jnp.maximum(spread, epsilon)).astype(x.dtype)
 
 
 def local_response_norm(

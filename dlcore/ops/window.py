@@ -78,13 +78,12 @@ def pads(
     raise ValueError(
       f"padding: expected 'VALID', 'SAME' or an int >= 0, got {padding!r}"
     )
-  for n, (lo, hi), r in zip(shape, result, reach, strict=True):
-    if n + lo + hi < r:
-      raise ValueError(
-        f'window: expected one no longer than the padded input, got a window'
-        f' reaching over {tuple(reach)} on an input of {tuple(shape)} padded'
-        f' by {result}'
-      )
+  whole = tuple(n + lo + hi for n, (lo, hi) in zip(shape, result, strict=True))
+  if any(r > n for r, n in zip(reach, whole, strict=True)):
+    raise ValueError(
+      f'window: expected to reach over at most {whole}, the padded input, got '
+      f'{tuple(reach)}'
+    )
   return result
 
 

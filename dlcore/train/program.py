@@ -32,7 +32,7 @@ class State(NamedTuple):
     best_params: the parameters with the best validation score so far.
     best_score: f32[], that score.
     best_epoch: i32[], when it was reached.
-    diverged: i32[], the step whose loss or update was not finite, or -1. The
+    diverged: i32[], the step whose loss or gradient was not finite, or -1. The
       run is frozen at the parameters before it.
     halted: bool[], whether the run ended with an epoch before this one, having
       diverged or run out of patience.
@@ -132,7 +132,7 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
     key: random key of this step.
 
   Returns:
-    The state after it. Where the loss or the update is not finite, nothing
+    The state after it. Where the loss or its gradient is not finite, nothing
     changes but `diverged` and `sums`.
 
   Raises:
@@ -144,21 +144,34 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
   (loss, metrics), grads = jax.value_and_grad(exp.loss, has_aux=True)(
     state.params, batch, key
   )
-  updates, opt_state = exp.optimizer.update(
-    grads, state.opt_state, state.params
-  )
-  finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(updates))
   running = state.diverged < 0
-  keep = lambda new, old: jax.tree.map(
-    lambda n, o: jnp.where(finite & running, n, o), new, old
+  finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
+
+  def update():
+    updates, opt_state = exp.optimizer.update(
+      grads, state.opt_state, state.params
+    )
+    return optax.apply_updates(state.params, updates), opt_state
+
+  # Not a `where` over both: that would go through all the memory once more.
+  params, opt_state = jax.lax.cond(
+    running & finite,
+    update,
+    lambda: jax.tree.map(_sound, (state.params, state.opt_state)),
   )
   return state._replace(
-    params=keep(optax.apply_updates(state.params, updates), state.params),
-    opt_state=keep(opt_state, state.opt_state),
-    step=state.step + (finite & running),
+    params=params,
+    opt_state=opt_state,
+    step=state.step + (running & finite),
     sums=jax.tree.map(jnp.add, state.sums, {**metrics, 'loss': loss}),
     diverged=jnp.where(running & ~finite, state.step, state.diverged),
   )
+
+
+def _sound(x: jax.Array) -> jax.Array:
+  """Puts 0 for what is not finite, as an update that overflowed left it."""
+  floating = jnp.issubdtype(x.dtype, jnp.inexact)
+  return jnp.where(jnp.isfinite(x), x, 0) if floating else x
 
 
 def part_of_epoch(
@@ -238,6 +251,8 @@ def end_of_epoch(
   validation = exp.evaluate(params, data.validation)
   score = exp.score(validation)
   better = (score > state.best_score) & (state.diverged < 0)
+  # Statistics may overflow that no loss has met yet.
+  better &= jnp.isfinite(optax.tree.norm(params))
   pick = lambda new, old: jnp.where(better, new, old)
   epoch = state.epoch + 1
   best_epoch = pick(epoch, state.best_epoch)

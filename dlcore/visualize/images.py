@@ -157,7 +157,8 @@ def manifold(
   """Draws decoded points of a latent plane as one big picture.
 
   Args:
-    images: f[R, C, H, W, 1 or 3], the first row on top, in [0, 1] or uint8.
+    images: f[R, C, H, W, 1 or 3], the first row on top, in [0, 1] or uint8;
+      they are drawn one black pixel apart.
     extent: left, right, bottom, top in the latent plane; the tiles' outer
       edges. Default: no numbers at the axes.
     title: of the figure.
@@ -174,7 +175,8 @@ def manifold(
   images = _array('images', images, 'RCHWc')
   rows, columns, height, width, channels = images.shape
   flat = _rgb('images', images.reshape(-1, height, width, channels))
-  sheet = _sheet(flat.reshape(rows, columns, height, width, 3), 0, 1.0)
+  # Black, as digits are written on: ink at a tile's edge ends there.
+  sheet = _sheet(flat.reshape(rows, columns, height, width, 3), 1, 0.0)
   figure, (ax,) = _figure_of(sheet, 8, 0.8, 0.8)
   _label(ax, title, 'z₁', 'z₂')
   ax.imshow(sheet, extent=extent, aspect='auto')

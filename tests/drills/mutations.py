@@ -14,7 +14,7 @@ from .process import swap
 
 def no_truncation() -> None:
   """What was logged after the last checkpoint stays, and is logged again."""
-  from dlcore import checkpoint, workdir
+  from dlcore import checkpoint, journal
 
   really = checkpoint.listing
 
@@ -22,7 +22,7 @@ def no_truncation() -> None:
     time.sleep(0.1)  # so that a kill falls between the log and the checkpoint
     return really(folder)
 
-  swap(workdir, 'truncate', lambda folder, length: None)
+  swap(journal, 'truncate', lambda folder, length: None)
   swap(checkpoint, 'listing', listing)
 
 

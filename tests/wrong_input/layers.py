@@ -97,6 +97,11 @@ NORMALIZATIONS = {
       then=init(*IMAGE),
       says=("('space', 'features')", "got 'time'"),
     ),
+    wrong(
+      divisor='global',
+      then=init(*IMAGE),
+      says=("('floor', 'local')", "got 'global'"),
+    ),
     wrong(then=init(4, 4), says=rank(3, 4, 4)),
     wrong(then=apply(F(4, 4), fit=IMAGE), says=rank(3, 4, 4)),
     wrong(then=apply(I(4, 4, 1), fit=IMAGE), says=INTS),
@@ -139,6 +144,7 @@ WEIGHTS = {
     wrong(0, says=(FEATURES, 'got 0')),
     wrong(2, then=init(3, 3), says=(VECTOR, 'got shape (3, 3)')),
     wrong(2, then=apply(F(4), fit=(3,)), says=('f[..., 3]', 'shape (4,)')),
+    wrong(2, then=apply(F(5, 3), fit=(3,)), says=(VECTOR, 'shape (5, 3)')),
     wrong(2, then=apply(I(3), fit=(3,)), says=INTS),
   ],
   'layers.maxout': [
@@ -146,6 +152,7 @@ WEIGHTS = {
     wrong(2, pieces=0, says=('expected pieces of at least 1', 'got 0')),
     wrong(2, then=init(3, 3), says=(VECTOR, 'got shape (3, 3)')),
     wrong(2, then=apply(F(4), fit=(3,)), says=('f[..., 3]', 'shape (4,)')),
+    wrong(2, then=apply(F(5, 3), fit=(3,)), says=(VECTOR, 'shape (5, 3)')),
     wrong(2, then=apply(I(3), fit=(3,)), says=INTS),
   ],
   'layers.embedding': [

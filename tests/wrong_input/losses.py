@@ -151,6 +151,7 @@ MORE = {
     wrong(F(4, 3), I(3), **EMBEDDING, loss='nt_xent', says=prefixes(4, 3)),
     wrong(F(4, 3), F(4), **EMBEDDING, loss='triplet', says=FLOATS),
     wrong(I(4, 3), I(4), **EMBEDDING, loss='triplet', says=INTS),
+    wrong(F(4, 3), F(4), **EMBEDDING, loss='contrastive', says=FLOATS),
   ],
   'losses.choose': [
     wrong(
@@ -178,7 +179,8 @@ MORE = {
     wrong(KEY, F(6, 5), I(6), dimension=4, says=TALL),
   ],
   'mining.hard_examples': [
-    wrong(F(6), count=-1, says=('count: expected 0 or more', 'got -1')),
+    wrong(F(6), count=n, says=('count: expected 0 to 6', f'got {n}'))
+    for n in (-1, 7)
   ],
 }
 

@@ -164,6 +164,15 @@ TABLE |= {
       for name in ('linear', 'mlp')
     ),
   ],
+  'models.in_dtype': [
+    wrong(DENSE, 'int32', says=('expected a floating dtype', "got 'int32'")),
+    wrong(
+      DENSE,
+      'bfloat16',
+      then=apply(I(3), fit=(3,)),
+      says=('expected floating numbers', 'got int32'),
+    ),
+  ],
   'models.choose': [
     wrong(
       Flags(network=config.Network('convnet')),
@@ -267,7 +276,7 @@ TABLE |= {
       (1, 1, 2),
       summary.Field((1, 1), (1, 1), (0, 0)),
       (3, 3, 1),
-      says=('no longer than the padded input', 'reaching over (5, 5)'),
+      says=('expected to reach over at most', 'got (5, 5)'),
     ),
   ],
   'summary.multiply_adds': [

@@ -62,7 +62,7 @@ ACTIVATION = {
 }
 
 IMAGE, KERNEL = F(4, 4, 1), F(2, 2, 1, 3)
-NO_WINDOW = 'expected one no longer than the padded input'
+NO_WINDOW = 'expected to reach over at most'
 POSITIVE = 'expected a positive int or {} of them'
 
 CONV = {
@@ -86,7 +86,7 @@ CONV = {
       groups=2,
       says=('groups = 2 and M a multiple', 'got shape (2, 2, 2, 3)'),
     ),
-    wrong(F(4, 2, 1), F(2, 3, 1, 3), says=(NO_WINDOW, 'input of (4, 2)')),
+    wrong(F(4, 2, 1), F(2, 3, 1, 3), says=(NO_WINDOW, 'at most (4, 2)')),
     wrong(IMAGE, KERNEL, padding='same', says=("expected 'VALID'", "'same'")),
     wrong(IMAGE, KERNEL, padding=-1, says=('an int >= 0', 'got -1')),
     wrong(IMAGE, KERNEL, stride=(1, 0), says=('stride: exp', 'got (1, 0)')),
@@ -113,7 +113,7 @@ CONV = {
     wrong(F(4, 4), 2, says=rank(3, 4, 4)),
     wrong(I(4, 4, 1), 2, says=INTS),
     wrong(IMAGE, (2, 2, 2), says=(POSITIVE.format(2), 'got (2, 2, 2)')),
-    wrong(IMAGE, 5, says=(NO_WINDOW, 'reaching over (5, 5)')),
+    wrong(IMAGE, 5, says=(NO_WINDOW, 'got (5, 5)')),
   ],
   'ops.linear.dense': [
     wrong(F(3), F(4, 2), says=('expected f[..., 4]', 'got shape (3,)')),
@@ -163,6 +163,7 @@ NORMALIZE = {
     wrong(U(4, 4, 1), says=dtype('float', 'uint8')),
     wrong(IMAGE, size=4, says=('an odd number of pixels', 'got 4')),
     wrong(IMAGE, across='time', says=("('space', 'features')", "got 'time'")),
+    wrong(IMAGE, divisor='global', says=("('floor', 'local')", "got 'global'")),
   ],
   'ops.normalize.local_response_norm': [
     wrong(F(), says=CHANNELS),
@@ -206,7 +207,7 @@ def pooling(*right, **options):
   return [
     wrong(F(4), *right, **options, says=NO_SPACE),
     wrong(I(4, 4, 1), *right, **options, says=INTS),
-    wrong(IMAGE, 5, **options, says=(NO_WINDOW, 'reaching over (5, 5)')),
+    wrong(IMAGE, 5, **options, says=(NO_WINDOW, 'got (5, 5)')),
     wrong(IMAGE, 0, **options, says=('size: expected a positive', 'got 0')),
     wrong(IMAGE, (2,), **options, says=(POSITIVE.format(2), 'got (2,)')),
     wrong(IMAGE, 2, **options, stride=0, says=('stride: expected', 'got 0')),
@@ -220,7 +221,7 @@ def over_features():
   return [
     wrong(F(), 1, says=CHANNELS),
     wrong(I(4), 2, says=INTS),
-    wrong(F(2, 3), 4, says=(NO_WINDOW, 'reaching over (1, 4)')),
+    wrong(F(2, 3), 4, says=(NO_WINDOW, 'got (1, 4)')),
     wrong(F(2, 3), 0, says=(POSITIVE.format(2), 'got (1, 0)')),
   ]
 
@@ -290,15 +291,15 @@ WINDOW = {
       (4,),
       (3,),
       **PLAIN | {'dilation': (2,)},
-      says=(NO_WINDOW, 'reaching over (5,)'),
+      says=(NO_WINDOW, 'got (5,)'),
     ),
   ],
   'ops.window.padded': [
-    wrong(IMAGE, 5, says=(NO_WINDOW, 'reaching over (5, 5)')),
+    wrong(IMAGE, 5, says=(NO_WINDOW, 'got (5, 5)')),
     wrong(IMAGE, (2,), says=('size: expected', 'got (2,)')),
   ],
   'ops.window.shifts': [
-    wrong(IMAGE, 5, says=(NO_WINDOW, 'reaching over (5, 5)')),
+    wrong(IMAGE, 5, says=(NO_WINDOW, 'got (5, 5)')),
     wrong(IMAGE, (2, 2, 2), says=('size: expected', 'got (2, 2, 2)')),
     wrong(IMAGE, 2, stride=-1, says=('stride: expected', 'got -1')),
     wrong(IMAGE, 2, padding='same', says=("expected 'VALID'", "'same'")),

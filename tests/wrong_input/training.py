@@ -240,6 +240,7 @@ DATASETS = {
   'data.load': [
     wrong('digits', validation=0, says=('expected 1..50 per cent', 'got 0')),
     wrong('digits', validation=51, says=('expected 1..50 per', 'got 51')),
+    wrong('digits', folds=3, fold=4, says=('which of', '--fold=4')),
     wrong('digits', resize=-1, says=('expected 0 or a side', 'got -1')),
     wrong('digits', task='ranking', says=('embedding or any', "'ranking'")),
     wrong('digits', task='regression', says=('choose diabetes', "'digits'")),

@@ -3,7 +3,7 @@
 from wrong_input import INTS, F, I, apply, init, rank, wrong
 
 IMAGE = (4, 4, 1)
-NO_WINDOW = 'expected one no longer than the padded input'
+NO_WINDOW = 'expected to reach over at most'
 NO_SPACE = ('expected f[L, C] or f[H, W, C]', 'got shape (4,)')
 FEATURES = 'expected features of at least 1'
 
@@ -51,7 +51,7 @@ CONVOLUTIONS = {
     wrong(2, (3, 3, 3), says=('a positive int or 2', 'got (3, 3, 3)')),
     wrong(2, 3, groups=0, says=('groups of at least 1', 'got 0')),
     wrong(4, 3, groups=2, then=init(5, 5, 3), says=(GROUPS, '(5, 5, 3)')),
-    wrong(2, 6, then=init(5, 5, 1), says=(NO_WINDOW, 'input of (5, 5)')),
+    wrong(2, 6, then=init(5, 5, 1), says=(NO_WINDOW, 'at most (5, 5)')),
     wrong(
       2,
       3,
@@ -104,7 +104,7 @@ def pooling(**more):
   """The faults that every pooling over windows has to find."""
   return [
     wrong(0, **more, then=init(*IMAGE), says=('size: expected', 'got 0')),
-    wrong(5, **more, then=init(*IMAGE), says=(NO_WINDOW, 'input of (4, 4)')),
+    wrong(5, **more, then=init(*IMAGE), says=(NO_WINDOW, 'at most (4, 4)')),
     wrong(2, **more, then=init(4), says=NO_SPACE),
     wrong(2, **more, then=apply(F(4), fit=IMAGE), says=NO_SPACE),
     wrong(2, **more, then=apply(I(4, 4, 1), fit=IMAGE), says=INTS),
@@ -129,7 +129,7 @@ def over_features():
   channels = ('expected f[..., C]', 'got a scalar')
   return [
     wrong(0, then=init(8, 2), says=('size: expected', 'got (1, 0)')),
-    wrong(3, then=init(8, 2), says=(NO_WINDOW, 'reaching over (1, 3)')),
+    wrong(3, then=init(8, 2), says=(NO_WINDOW, 'got (1, 3)')),
     wrong(2, then=apply(F(), fit=(8, 2)), says=channels),
     wrong(2, then=apply(I(8, 2), fit=(8, 2)), says=INTS),
   ]
