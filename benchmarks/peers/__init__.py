@@ -1,0 +1,1 @@
+"""One file per peer, with `LIBRARIES` and `setup(work, variant) -> Job`."""

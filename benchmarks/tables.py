@@ -1,0 +1,167 @@
+"""The README's tables of benchmarks, from their records alone."""
+
+import json
+import pathlib
+from typing import Any
+
+from benchmarks import works
+from benchmarks.peer import PEERS
+
+REFERENCE = pathlib.Path(__file__).parent.parent / 'results' / 'reference'
+Rows = list[dict[str, Any]]
+
+
+def records(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+  """Reads the records of a folder.
+
+  Args:
+    folder: of the JSON files.
+
+  Returns:
+    Name of the comparison -> record.
+  """
+  found = {}
+  for path in sorted(folder.glob('*.json')):
+    record = json.loads(path.read_text(encoding='utf-8'))
+    found[record['name']] = record
+  return found
+
+
+def markdown(lines: list[list[str]]) -> str:
+  """Lays out a table.
+
+  Args:
+    lines: its cells, the head first.
+
+  Returns:
+    Markdown.
+  """
+  head, *rest = ['| ' + ' | '.join(line) + ' |' for line in lines]
+  return '\n'.join([head, '|---' * len(lines[0]) + '|', *rest])
+
+
+def peers(rows: Rows) -> list[str]:
+  """Lists the peers of some rows, always in the same order.
+
+  Args:
+    rows: the rows.
+
+  Returns:
+    Their names, dlcore the first.
+  """
+  there = {row['peer'] for row in rows}
+  return [name for name in PEERS if name in there]
+
+
+def beside(found: dict[str, dict[str, Any]], *, whole: bool) -> str:
+  """Renders dlcore beside its peers, a row for each work.
+
+  Args:
+    found: from `records`.
+    whole: whether epochs end with a validation.
+
+  Returns:
+    Markdown: examples a second of dlcore, and how many times as fast as each
+    peer that is; '' without records.
+  """
+  names = [name + ':whole' * whole for name in works.WORKS]
+  rows = [r for n in names for r in found.get(n, {'rows': []})['rows']]
+  if not rows:
+    return ''
+  columns = [name for name in peers(rows) if name != 'dlcore']
+  lines = [['', 'dlcore, examples/s', *(f'`{name}`' for name in columns)]]
+  for name in names:
+    own = {r['peer']: r for r in rows if r['work'] == name}
+    if 'dlcore' not in own:
+      continue
+    cells = [
+      f'{1 / own[peer]["ratio"]:.2f} x' if peer in own else ''
+      for peer in columns
+    ]
+    base = name.partition(':')[0]
+    title = f'{base}: {works.MEANING[base]}'
+    lines.append([title, f'{own["dlcore"]["median"]:,.0f}', *cells])
+  return markdown(lines)
+
+
+def growth(found: dict[str, dict[str, Any]]) -> str:
+  """Renders how the cost of an example grows.
+
+  Args:
+    found: from `records`.
+
+  Returns:
+    Markdown: microseconds per example and seed, a row for each size; '' without
+    records.
+  """
+  rows = [r for n in works.GROWTH for r in found.get(n, {'rows': []})['rows']]
+  if not rows:
+    return ''
+  columns = peers(rows)
+  lines = [['microseconds per example', *(f'`{name}`' for name in columns)]]
+  for work in dict.fromkeys(r['work'] for r in rows):
+    own = {r['peer']: r for r in rows if r['work'] == work}
+    cells = [
+      f'{1e6 / own[peer]["median"]:.3g}' if peer in own else ''
+      for peer in columns
+    ]
+    lines.append([work.replace(':', ', '), *cells])
+  return markdown(lines)
+
+
+def launch(found: dict[str, dict[str, Any]]) -> str:
+  """Renders the seconds from the command to the first step.
+
+  Args:
+    found: from `records`.
+
+  Returns:
+    Markdown: first and second launch of each peer; '' without records.
+  """
+  rows = found.get('launch', {'rows': []})['rows']
+  if not rows:
+    return ''
+  columns = peers(rows)
+  lines = [['seconds to the first step', *(f'`{name}`' for name in columns)]]
+  for work in dict.fromkeys(r['work'] for r in rows):
+    own = {r['peer']: r for r in rows if r['work'] == work}
+    cells = [
+      f'{own[peer]["first_s"]:.1f}, then {own[peer]["second_s"]:.1f}'
+      if peer in own
+      else ''
+      for peer in columns
+    ]
+    lines.append([work, *cells])
+  return markdown(lines)
+
+
+def table(folder: pathlib.Path = REFERENCE / 'benchmarks') -> str:
+  """Renders all that is recorded.
+
+  Args:
+    folder: of the records.
+
+  Returns:
+    Markdown; '' where nothing is recorded.
+  """
+  found = records(folder)
+  if not found:
+    return ''
+  machines = {
+    f'{m["cores"]} x {m["cpu"]}' + (f', {m["gpu"]}' if m['gpu'] else '')
+    for m in (record['machine'] for record in found.values())
+  }
+  sets = [
+    (
+      'Training alone; beside each peer, how many times as fast dlcore is',
+      beside(found, whole=False),
+    ),
+    (
+      'Whole epochs, with validation and its metrics',
+      beside(found, whole=True),
+    ),
+    ('How the cost grows, seeds counted as examples', growth(found)),
+    ('From the command to the first step, and once more', launch(found)),
+  ]
+  parts = [f'{title}:\n\n{text}' for title, text in sets if text]
+  return '\n\n'.join([f'Measured on {"; ".join(sorted(machines))}.', *parts])
