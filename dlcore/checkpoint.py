@@ -183,7 +183,10 @@ def save(
       'give the same command again'
     ) from None
   for old in positions(folder)[KEEP:]:
-    shutil.rmtree(folder / str(old), ignore_errors=True)
+    # Under another name first: half of a checkpoint would be a damaged one.
+    with contextlib.suppress(OSError):
+      (folder / str(old)).rename(draft)
+    shutil.rmtree(draft, ignore_errors=True)
 
 
 def _of_disk(text: str) -> bool:
@@ -252,7 +255,8 @@ def restore(
   Args:
     folder: `<workdir>/checkpoint`.
     template: states of `jax.ShapeDtypeStruct`, as they were saved.
-    aside: move damaged ones to `quarantine/`, as only who holds the lock may.
+    aside: move damaged ones to `quarantine/`, and clear what a save left
+      unfinished, as only who holds the lock may.
 
   Returns:
     (position, states, run), or None where nothing was ever saved.
@@ -261,6 +265,8 @@ def restore(
     CheckpointError: if there are checkpoints and none is good, or the good one
       is of another model.
   """
+  if aside:
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
   found = positions(folder)
   for position in found:
     step = folder / str(position)

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from dlcore.checkpoint import existing
 from dlcore.errors import UsageError
 
 LARGEST = 2**30  # bytes kept; the oldest programs go first
@@ -87,13 +88,8 @@ def traceable(folder: str) -> None:
   Raises:
     UsageError: if the folder cannot be written.
   """
-  try:
-    if folder:
-      pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-    writable = not folder or os.access(folder, os.W_OK)
-  except OSError:
-    writable = False
-  if not writable:
+  there = existing(pathlib.Path(folder).absolute())
+  if not there.is_dir() or not os.access(there, os.W_OK):
     raise UsageError(f'--profile={folder} cannot be written; give a folder')
 
 

@@ -144,6 +144,22 @@ def test_another_models_checkpoint_is_refused(other, folder):
   assert checkpoint.positions(folder) == [20, 10]
 
 
+def test_a_checkpoint_half_forgotten_is_no_damage(folder, monkeypatch):
+  rmtree = shutil.rmtree
+
+  def stuck(path, **options):
+    if (path / 'states').exists():
+      return (path / 'run.json').unlink()
+    return rmtree(path, **options)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(shutil, 'rmtree', stuck)
+    checkpoint.save(folder, 30, states(3.0), {})
+  assert checkpoint.positions(folder) == [30, 20]
+  assert checkpoint.restore(folder, TEMPLATE)[0] == 30
+  assert sorted(p.name for p in folder.iterdir()) == ['20', '30']
+
+
 def test_what_a_desktop_leaves_in_a_folder_is_no_damage(folder):
   (folder / '20' / 'states' / '.DS_Store').write_text('x')
   assert checkpoint.restore(folder, TEMPLATE)[0] == 20
