@@ -12,6 +12,8 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.jax_cache' / 'drills')
 )
+# Now, for drills look for what a run makes.
+os.makedirs(os.environ['JAX_COMPILATION_CACHE_DIR'], exist_ok=True)
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 from . import (  # noqa: E402 (the environment comes first)
