@@ -90,7 +90,9 @@ def traceable(folder: str) -> None:
   """
   there = existing(pathlib.Path(folder).absolute())
   if not there.is_dir() or not os.access(there, os.W_OK):
-    raise UsageError(f'--profile={folder} cannot be written; give a folder')
+    raise UsageError(
+      f'--profile={folder[:60]} cannot be written; give a folder'
+    )
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Classification: which of C classes an example belongs to.
 
 python launch.py --experiment=classification --seeds=8
-accuracy 0.9843 ± 0.0060 on test digits; 8 seeds train in 7.9 s, 2 cores.
+accuracy 0.9840 ± 0.0061 on test digits; 8 seeds train in 10 s, 2 cores.
 """
 
 import dataclasses

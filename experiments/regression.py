@@ -1,7 +1,7 @@
 """Regression: a line, a surface, or a table of one's own.
 
 python launch.py --experiment=regression --dataset=surface --seeds=8
-r2 0.99642 ± 0.00067 on new points; 8 seeds train in 3.4 s, 2 cores.
+r2 0.99647 ± 0.00063 on new points; 8 seeds train in 2.2 s, 2 cores.
 """
 
 import dataclasses

@@ -100,11 +100,11 @@ def _read(
   kind, colon, path = name.partition(':')
   if target and kind != 'csv':
     raise DataError(
-      f'--target={target} is for csv:PATH; dataset {show(name)} has its own'
+      f'--target={target[:60]} is for csv:PATH; dataset {show(name)} has its own'
     )
   if data_dir and (name in embedded.NAMES or kind in ('folder', 'npz', 'csv')):
     raise DataError(
-      f'--data_dir={data_dir} is for the sets of TFDS; leave it out for '
+      f'--data_dir={data_dir[:60]} is for the sets of TFDS; leave it out for '
       f'dataset {show(name)}'
     )
   if name in ('folder', 'npz', 'csv'):

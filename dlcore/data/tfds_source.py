@@ -80,7 +80,7 @@ def read(name: str, *, data_dir: str, resize: int, task: str) -> Source:
   """
   if data_dir and not os.path.isdir(os.path.expanduser(data_dir)):
     raise DataError(
-      f'--data_dir={data_dir} is not a folder; make it, or check the path'
+      f'--data_dir={data_dir[:60]} is not a folder; make it, or check the path'
     )
   if not _NAME.fullmatch(name):
     raise DataError(_unknown(name, data_dir))
