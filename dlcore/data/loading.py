@@ -100,7 +100,8 @@ def _read(
   kind, colon, path = name.partition(':')
   if target and kind != 'csv':
     raise DataError(
-      f'--target={target[:60]} is for csv:PATH; dataset {show(name)} has its own'
+      f'--target={target[:60]} is for csv:PATH; dataset {show(name)} has its '
+      'own'
     )
   if data_dir and (name in embedded.NAMES or kind in ('folder', 'npz', 'csv')):
     raise DataError(
