@@ -66,6 +66,13 @@ LAYERS = [
   Case('dense', layers.dense(3), VECTOR),
   Case('dense bias .1', layers.dense(3, bias=0.1), VECTOR),
   Case('dense no bias', layers.dense(3, bias=None), VECTOR),
+  Case(
+    'pretrained',
+    layers.pretrained(
+      layers.dense(3), {'kernel': jnp.ones((6, 3)), 'bias': jnp.zeros(3)}
+    ),
+    VECTOR,
+  ),
   Case('maxout', layers.maxout(3, pieces=2), VECTOR),
   Case('embedding', layers.embedding(5, 3), (4,), dtype=jnp.int32),
   Case('parameter', layers.parameter((4, 6)), VECTOR),

@@ -113,6 +113,37 @@ def penalty_gradient(
   return optax.stateless(update)
 
 
+def freeze(
+  optimizer: optax.GradientTransformation, *parts: str
+) -> optax.GradientTransformation:
+  """Leaves some parts of a network as they are: no step, no decay.
+
+  Args:
+    optimizer: of the others.
+    *parts: names at the top of the params, such as '0_trunk'.
+
+  Returns:
+    An optax transformation.
+
+  Raises:
+    ValueError: from its `init`, for a part that the params do not have.
+
+  References:
+    Lecture 1 (transfer learning: a new head on a frozen trunk).
+  """
+
+  def labels(params):
+    for part in parts:
+      if part not in params:
+        raise ValueError(
+          f'freeze: expected parts of {sorted(params)}, got {part!r}'
+        )
+    return {name: 'off' if name in parts else 'on' for name in params}
+
+  rules = {'on': optimizer, 'off': optax.set_to_zero()}
+  return optax.partition(rules, labels)
+
+
 def make(config: Any, spec: Spec) -> optax.GradientTransformation:
   """Builds the update rule of a run from its flags.
 

@@ -74,6 +74,7 @@ from dlcore.layers.pooling import (
   lp_pool,
   max_pool,
 )
+from dlcore.layers.pretrained import pretrained
 from dlcore.layers.shape import (
   crop,
   flatten,
@@ -141,6 +142,7 @@ __all__ = [
   'parallel',
   'parameter',
   'prelu',
+  'pretrained',
   'random_flip',
   'random_shift',
   'relu',

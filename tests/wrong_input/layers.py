@@ -83,6 +83,14 @@ SCALAR = ('expected f[..., n]', 'got a scalar')
 FOUND = Whitening(np.zeros(3), np.ones(3), np.ones(3))
 
 NORMALIZATIONS = {
+  'layers.pretrained': [
+    wrong(
+      layers.dense(3),
+      {'kernel': F(6, 2), 'bias': F(3)},
+      then=init(6),
+      says=('expected params', '(6, 2)'),
+    )
+  ],
   'layers.random_shift': [
     wrong(0, says=('pixels of at least 1', 'got 0')),
     wrong(2, then=apply(F(4, 4), fit=IMAGE, key=KEY), says=rank(3, 4, 4)),

@@ -64,6 +64,14 @@ OPTIM = {
     ),
     wrong(Training(), 0, says=('and at least 1', 'and 0')),
   ],
+  'optim.freeze': [
+    wrong(
+      optax.sgd(0.1),
+      'trunk',
+      then=lambda rule: traced(rule.init, {'0_trunk': F(2, 2)}),
+      says=("parts of ['0_trunk']", "got 'trunk'"),
+    )
+  ],
   'optim.penalty_gradient': [
     wrong(-1.0, 0.0, says=('l2: expected a factor of at', 'got -1.0')),
     wrong(0.0, -2.0, says=('l1: expected a factor of at', 'got -2.0')),
