@@ -5,43 +5,48 @@ Alone in its process a run is signalled by the drill `signals`.
 
 import os
 import signal
-import socket
+import subprocess
+import sys
 import threading
 import time
 
 from drills import process
-from drills.signals import lingering
 
 from dlcore import signals
 
 ARGV = '--experiment=classification --network=linear --epochs=400'
 
 
-def distributed():
-  """Starts JAX's runtime of many processes, of which there is one."""
-  import jax
-
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    address = f'localhost:{free.getsockname()[1]}'
-  jax.distributed.initialize(address, num_processes=1, process_id=0)
+# A process of its own: the runtime has to come before all else of JAX.
+DISTRIBUTED = """
+import socket
+import jax
+with socket.socket() as free:
+  free.bind(('localhost', 0))
+  address = f'localhost:{free.getsockname()[1]}'
+jax.distributed.initialize(address, num_processes=1, process_id=0)
+from drills import process, signals
+process.undrawn()
+signals.lingering()
+import launch
+launch.program()
+"""
 
 
 def test_a_preemption_is_polled_under_distributed(tmp_path):
-  place, log = tmp_path / 'run', tmp_path / 'log'
-  running = process.start(
-    [*ARGV.split(), f'--workdir={place}'],
-    distributed,
-    process.undrawn,
-    lingering,
-    log=log,
+  place = tmp_path / 'run'
+  running = subprocess.Popen(
+    [sys.executable, '-c', DISTRIBUTED, *ARGV.split(), f'--workdir={place}'],
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
   )
-  while running.process.is_alive() and not (place / 'metrics.jsonl').exists():
+  while running.poll() is None and not (place / 'metrics.jsonl').exists():
     time.sleep(0.01)
-  os.kill(running.process.pid, signal.SIGTERM)
-  answer = process.finish(running)
-  assert answer.status == 143, answer
-  assert 'launch.py: SIGTERM: saved after' in answer.err
+  running.send_signal(signal.SIGTERM)
+  _, err = running.communicate(timeout=100)
+  assert running.returncode == 143, err
+  assert 'launch.py: SIGTERM: saved after' in err
   assert len(process.steps(place)) == 1
 
 
