@@ -69,7 +69,7 @@ LAYERS = [
   Case(
     'pretrained',
     layers.pretrained(
-      layers.dense(3), {'kernel': jnp.ones((6, 3)), 'bias': jnp.zeros(3)}
+      layers.dense(3), {'kernel': _array(6, 3), 'bias': _array(3)}
     ),
     VECTOR,
   ),
