@@ -1,6 +1,7 @@
 """Transfer: a layer that begins with what another run has learned."""
 
 import jax
+import jax.numpy as jnp
 
 from dlcore.layers.core import Layer, Params, abstract
 
@@ -34,6 +35,6 @@ def pretrained(layer: Layer, params: Params) -> Layer:
       raise ValueError(
         f'pretrained: expected params {shapes(wanted)}, got {shapes(params)}'
       )
-    return params, out
+    return jax.tree.map(jnp.asarray, params), out
 
   return layer._replace(init=init)
