@@ -43,6 +43,7 @@ MUTATIONS = [
   ('kill-save', mutations.copied_not_renamed, 12, 'told as damage'),
   ('signals', mutations.no_signals, 2, 'KeyboardInterrupt'),
   ('corruption', mutations.no_manifest, 5, 'silently'),
+  ('corruption', mutations.no_fallback, 5, 'every checkpoint is damaged'),
   ('disk-full', mutations.no_second_try, 1, 'ends 7'),
   ('two-launches', mutations.no_lock, 1, 'the second ends'),
   ('nan', mutations.no_finite_check, 1, 'status 0'),

@@ -45,6 +45,14 @@ def no_manifest() -> None:
   swap(checkpoint, 'damage', lambda folder: None)
 
 
+def no_fallback() -> None:
+  """Only the newest checkpoint is looked at."""
+  from dlcore import checkpoint
+
+  really = checkpoint.positions
+  swap(checkpoint, 'positions', lambda folder: really(folder)[:1])
+
+
 def no_second_try() -> None:
   """A save that fails ends the run."""
   from dlcore import drive
