@@ -284,8 +284,7 @@ def restore(
     print(f'warning: {step}: {wrong}{place}', file=sys.stderr)
   if found or quarantined(folder):
     raise CheckpointError(
-      f'{folder}: every checkpoint is damaged (see quarantine/); --restart '
-      'starts over'
+      f'{folder}: every checkpoint is damaged; --restart starts over'
     )
   return None
 

@@ -47,7 +47,7 @@ def keep() -> None:
 
 
 def _forget(folder: pathlib.Path) -> None:
-  """Deletes the programs used longest ago, beyond `LARGEST` bytes."""
+  """Deletes the programs written longest ago, beyond `LARGEST` bytes."""
   kept = [(path.stat(), path) for path in folder.iterdir()]
   total = sum(stat.st_size for stat, _ in kept)
   for stat, path in sorted(kept, key=lambda one: one[0].st_mtime):
@@ -89,7 +89,7 @@ def traceable(folder: str) -> None:
     UsageError: if the folder cannot be written.
   """
   there = existing(pathlib.Path(folder).absolute())
-  if not there.is_dir() or not os.access(there, os.W_OK):
+  if folder and not (there.is_dir() and os.access(there, os.W_OK)):
     raise UsageError(
       f'--profile={folder[:60]} cannot be written; give a folder'
     )

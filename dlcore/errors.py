@@ -33,7 +33,7 @@ class CheckpointError(Ended):
 
 
 class Diverged(Ended):
-  """The only run there was has diverged."""
+  """Every run has diverged."""
 
   status = 5
 

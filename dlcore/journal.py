@@ -125,9 +125,13 @@ def mark(folder: pathlib.Path) -> dict[str, Any]:
 
   Returns:
     {'bytes', 'sha256'}.
+
+  Raises:
+    DiskError: if it cannot be read.
   """
   path = folder / 'metrics.jsonl'
-  text = path.read_bytes() if path.exists() else b''
+  with saving(folder):
+    text = path.read_bytes() if path.exists() else b''
   return {'bytes': len(text), 'sha256': hashlib.sha256(text).hexdigest()}
 
 

@@ -146,11 +146,10 @@ def start(
     'data': data,
     'resumed': [],
   }
-  _refuse_foreign(folder)
+  old = _record(folder)
   if settings.run.restart:
     clear(folder)
-  old = load_json(path, *RECORD)
-  if old is not None:
+  elif old is not None:
     refuse_other(folder, old, config)
     if finished(folder, settings.config.training.epochs) is not None:
       return
@@ -169,9 +168,9 @@ RECORD = ('experiment', 'how', 'config', 'swept')
 CONTENTS = ('checkpoint', 'metrics.jsonl', 'summary.json', 'flagfile')
 
 
-def _refuse_foreign(folder: pathlib.Path) -> None:
-  """Refuses a folder whose files are not those of a run, or not any more."""
-  path, old = folder / 'config.json', None
+def _record(folder: pathlib.Path) -> dict[str, Any] | None:
+  """Reads `config.json`; refuses a folder of something but a run."""
+  path = folder / 'config.json'
   if path.exists():
     old = load_json(path, *RECORD)
     if old is None or not isinstance(old['config'], dict):
@@ -179,13 +178,14 @@ def _refuse_foreign(folder: pathlib.Path) -> None:
         f'--workdir={folder}: its config.json is damaged, or not of a run; '
         'give another folder, or move it away'
       )
-    return
+    return old
   for name in CONTENTS:
     if (folder / name).exists():
       raise UsageError(
         f'--workdir={folder}: has {name} but no config.json; give another '
         'folder'
       )
+  return None
 
 
 def clear(folder: pathlib.Path) -> None:

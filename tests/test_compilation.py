@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from dlcore import compilation
+from dlcore import compilation, errors
 
 ROOT = pathlib.Path(__file__).parent.parent
 ARGV = '--experiment=regression --dataset=line --epochs=1'
@@ -83,6 +83,13 @@ def test_a_trace_is_written_for_both_kinds_of_viewers(tmp_path, command):
   names = {path.name for path in trace.rglob('*')}
   assert 'perfetto_trace.json.gz' in names
   assert any(name.endswith('.xplane.pb') for name in names)
+
+
+def test_without_a_trace_nobody_asks_for_a_folder(monkeypatch):
+  monkeypatch.setattr(os, 'access', lambda path, mode: False)
+  compilation.traceable('')
+  with pytest.raises(errors.UsageError, match='--profile=trace'):
+    compilation.traceable('trace')
 
 
 def test_a_trace_that_cannot_be_written_is_told(tmp_path, command):

@@ -13,6 +13,8 @@ import sys
 import pytest
 from drills import fuzz, inputs, mutations, outcome, pictures, process
 
+from dlcore import reference
+
 ROOT = pathlib.Path(__file__).parent.parent
 CODE = [
   ROOT / 'launch.py',
@@ -56,11 +58,11 @@ def test_a_drill_fails_without_its_guard(
 
 def test_the_bound_and_the_line():
   # 0 of 100 leaves less than 3 per cent likely, 0 of 300 less than 1.
-  assert outcome.bound(100) == pytest.approx(0.0295, abs=1e-4)
-  assert outcome.bound(300) == pytest.approx(0.0099, abs=1e-4)
+  assert reference.bound(100) == pytest.approx(0.0295, abs=1e-4)
+  assert reference.bound(300) == pytest.approx(0.0099, abs=1e-4)
   good = outcome.Outcome('x', 100, [], {'kills': 3, 'end': {'max_s': 0.5}})
   assert outcome.line(good) == (
-    'PASS x: 0 of 100 failed (below 3 %); kills 3; end max_s 0.5'
+    'PASS x: 0 of 100 failed (below 3 %); kills: 3; end (max: 0.5 s)'
   )
   bad = good._replace(failures=['trial 7:\n lost'])
   assert outcome.line(bad).startswith('FAIL x: 1 of 100 failed; ')

@@ -69,7 +69,10 @@ def main() -> int:
     drill, full = DRILLS[name]
     trials = asked.trials or full
     with tempfile.TemporaryDirectory(prefix='drill-') as folder:
-      found = drill(trials, pathlib.Path(folder))
+      try:
+        found = drill(trials, pathlib.Path(folder))
+      except RuntimeError as error:  # a run to compare with has failed
+        found = outcome.Outcome(name, trials, [str(error)], {})
     command = f'python -m tests.drills {name} --trials={trials}'
     what = (inspect.getdoc(inspect.getmodule(drill)) or '').partition('\n')[0]
     outcome.write(found, asked.out, command, what)

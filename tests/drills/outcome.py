@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from dlcore import reference
+
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PACKAGES = ('jax', 'jaxlib', 'orbax-checkpoint', 'numpy', 'pillow')
 
@@ -46,23 +48,11 @@ def seconds(values: Sequence[float]) -> dict[str, float] | None:
   }
 
 
-def bound(trials: int) -> float:
-  """The rate of failures that 0 in so many trials leaves likely, at 95 %."""
-  return 1 - 0.05 ** (1 / trials) if trials else 1.0
-
-
 def line(outcome: Outcome) -> str:
   """PASS or FAIL, and the figures, on one line."""
-  shown = [f'{len(outcome.failures)} of {outcome.trials} failed']
-  if outcome.passed:
-    shown[0] += f' (below {100 * bound(outcome.trials):.2g} %)'
-  for name, value in outcome.figures.items():
-    if isinstance(value, dict):
-      value = ' '.join(f'{k} {v}' for k, v in value.items())
-    shown.append(f'{name.replace("_", " ")} {value}')
-  shown += outcome.failures[:1]
+  told = [reference.told(outcome._asdict()), *outcome.failures[:1]]
   verdict = 'PASS' if outcome.passed else 'FAIL'
-  return ' '.join(f'{verdict} {outcome.name}: {"; ".join(shown)}'.split())
+  return ' '.join(f'{verdict} {outcome.name}: {"; ".join(told)}'.split())
 
 
 def write(
@@ -82,7 +72,6 @@ def write(
     'trials': outcome.trials,
     'failures': outcome.failures,
     'figures': outcome.figures,
-    'line': line(outcome),
     'command': command,
   }
   text = json.dumps(record, indent=2, allow_nan=False) + '\n'

@@ -89,7 +89,13 @@ NORMALIZATIONS = {
       {'kernel': F(6, 2), 'bias': F(3)},
       then=init(6),
       says=('expected params', '(6, 2)'),
-    )
+    ),
+    wrong(
+      layers.dense(2),
+      {'kernel': F(6, 2), 'bias': F(2)},
+      then=apply(F(5), fit=(6,)),
+      says=shape('(6)', 5),
+    ),
   ],
   'layers.random_shift': [
     wrong(0, says=('pixels of at least 1', 'got 0')),
