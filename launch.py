@@ -118,7 +118,12 @@ def main(argv: list[str]) -> int:
       return 0
     if settings.module is None:
       return tool(settings)
-    run(settings)
+    if settings.options is not None:
+      from dlcore import modes
+
+      modes.run(settings)
+    else:
+      run(settings)
   except errors.Ended as error:
     print(f'launch.py: {error}', file=sys.stderr)
     return error.status

@@ -215,6 +215,9 @@ class Data:
 
 
 OF_RUNS = {'mode': ('train', 'evaluate')}
+WITH_RUNS = {
+  'mode': ('train', 'evaluate', 'inspect', 'predict', 'search', 'export')
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,9 +237,19 @@ class Run:
   )
   mode: str = flag(
     'train',
-    'train; evaluate the checkpoint in --workdir once more; summary of a '
-    '--network; gradcheck of every layer and loss',
-    choices=('train', 'evaluate', 'summary', 'gradcheck'),
+    'train; of a run in --workdir: evaluate it once more, inspect what it '
+    'learned, predict on new data, search a folder of images, export it; '
+    'summary of a --network; gradcheck of every layer and loss',
+    choices=(
+      'train',
+      'evaluate',
+      'inspect',
+      'predict',
+      'search',
+      'export',
+      'summary',
+      'gradcheck',
+    ),
   )
   restart: bool = flag(
     False,
@@ -246,10 +259,10 @@ class Run:
   workdir: str = flag(
     '',
     "folder of the run; '' is results/<experiment>/<UTC time>",
-    only=OF_RUNS,
+    only=WITH_RUNS,
   )
   cache: bool = flag(
-    True, "keep compiled programs in the user's cache folder", only=OF_RUNS
+    True, "keep compiled programs in the user's cache folder", only=WITH_RUNS
   )
   profile: str = flag(
     '',
@@ -277,6 +290,52 @@ class Gradcheck:
 
 # The modes that look at the code alone, and need no experiment.
 TOOLS = {'summary': Summary, 'gradcheck': Gradcheck}
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspect:
+  """Flags of `--mode=inspect`: what a trained network has learned."""
+
+  what: str = flag('', "which views, as filters,saliency; '': all that fit")
+  layer: str = flag('', "of which layer; '': those that tell most")
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+  """Flags of `--mode=predict`: what a trained network says of new data."""
+
+  input: str = flag('', 'an image, a folder of images, .npy, .npz or .csv')
+  output: str = flag('', 'the .csv or .npz file to write')
+  ensemble: bool = flag(False, 'average over the seeds of the run')
+  calibrate: bool = flag(
+    False, 'probabilities with the temperature fitted on validation'
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+  """Flags of `--mode=search`: the images whose embeddings are nearest."""
+
+  gallery: str = flag('', 'folder of the images to search')
+  input: str = flag('', 'the image to look for')
+  output: str = flag('', "folder of the results; '': search/ in --workdir")
+  nearest: int = flag(10, 'how many are listed', low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+  """Flags of `--mode=export`: the trained network without dlcore."""
+
+  output: str = flag('', 'the .jaxexport file to write')
+
+
+# The modes that use a trained run: its --workdir tells the rest.
+USES = {
+  'inspect': Inspect,
+  'predict': Predict,
+  'search': Search,
+  'export': Export,
+}
 
 
 def flatten(config: Any) -> dict[str, Any]:

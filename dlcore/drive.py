@@ -17,7 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from dlcore import checkpoint, journal, signals, sweep, train, visualize
+from dlcore import (
+  checkpoint,
+  journal,
+  results,
+  signals,
+  sweep,
+  train,
+  visualize,
+)
 from dlcore import config as configs
 from dlcore.compilation import compiled, traced
 from dlcore.data import Dataset
@@ -359,14 +367,9 @@ def draw(
   """
   swept = list(settings.swept)
   figures = {'curves': visualize.curves(journal.read(folder), by=swept)}
-  best = next((r for r in summary['runs'] if not r['diverged']), None)
-  if best is not None:
-    first = summary['settings'][0]
-    at = next(
-      i
-      for i, run in enumerate(summary['runs'])
-      if not run['diverged'] and all(run[name] == first[name] for name in swept)
-    )
+  best = results.best(summary, swept)
+  if best:
+    at = best[0]
     config = configs.replace(
       settings.config, {name: float(v[at]) for name, v in runs.floats.items()}
     )

@@ -40,6 +40,7 @@ class Settings(NamedTuple):
     run: the flags of `launch.py` itself.
     swept: the floats given as lists, name -> values.
     argv: the command line, flag files expanded.
+    options: the flags of a mode that uses a trained run; else None.
   """
 
   experiment: str
@@ -48,6 +49,7 @@ class Settings(NamedTuple):
   run: configs.Run
   swept: dict[str, tuple[float, ...]]
   argv: list[str]
+  options: Any = None
 
 
 class Help(Exception):
@@ -208,10 +210,10 @@ def _expand(argv: list[str]) -> list[str]:
     raise UsageError(f'--flagfile: {why}') from None
 
 
-def _trained(workdir: str | None) -> list[str]:
+def _trained(mode: str, workdir: str | None) -> list[str]:
   """Reads the flags a run was trained with from its folder."""
   if not workdir:
-    raise UsageError('--mode=evaluate: give the --workdir=DIR of a run')
+    raise UsageError(f'--mode={mode}: give the --workdir=DIR of a run')
   path = pathlib.Path(workdir) / 'flagfile'
   if not os.path.isfile(path):
     raise UsageError(
@@ -245,11 +247,13 @@ def parse(argv: list[str]) -> Settings:
     (field,) = (f for f in configs.fields(configs.Run()) if f.name == 'mode')
     Parser(field).parse(mode)
   if mode in configs.TOOLS:
-    text = f'{mode}: looks at the code alone, without data'
-    return settle(mode, None, configs.TOOLS[mode](), text, arguments)
+    tool = configs.TOOLS[mode]()
+    return settle(mode, None, tool, tool.__doc__ or '', arguments)
+  if mode in configs.USES:
+    return _using(mode, arguments)
   if mode == 'evaluate' and not _wants_help(arguments):
     # A trained run knows its flags.
-    known = _trained(_given(arguments, 'workdir'))
+    known = _trained(mode, _given(arguments, 'workdir'))
     theirs, asked = (_given(a, 'experiment') for a in (known, arguments))
     if asked not in (None, theirs):
       raise UsageError(
@@ -270,6 +274,25 @@ def parse(argv: list[str]) -> Settings:
   if found.run.mode == 'evaluate':
     _refuse_other(settle(name, module, module.Config(), text, known), found)
   return found
+
+
+def _using(mode: str, arguments: list[str]) -> Settings:
+  """Parses the flags of a mode that uses a trained run, and that run's own."""
+  text = configs.USES[mode].__doc__ or ''
+  asked = settle(mode, None, configs.USES[mode](), text, arguments)
+  known = _trained(mode, asked.run.workdir)
+  name = _given(known, 'experiment') or ''
+  if name not in names():
+    raise UsageError(
+      f'--workdir={short(asked.run.workdir)}: its flagfile names no experiment '
+      f"known here, but '{short(name)}'"
+    )
+  module = importlib.import_module(f'experiments.{name}')
+  trained = settle(name, module, module.Config(), '', known)
+  run = dataclasses.replace(
+    asked.run, seeds=trained.run.seeds, seed=trained.run.seed
+  )
+  return trained._replace(run=run, argv=arguments, options=asked.config)
 
 
 def _refuse_other(trained: Settings, asked: Settings) -> None:
@@ -325,7 +348,7 @@ def settle(
   _define(configs.Run(), values)
   _define(config, values)
   if _wants_help(arguments):
-    raise Help(manual.explain(text, config))
+    raise Help(manual.explain(text, config, '' if module else name))
   for argument in arguments:
     # absl compares an unknown name with every flag, letter by letter.
     if argument.startswith('-') and len(argument.partition('=')[0]) > 99:

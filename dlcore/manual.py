@@ -27,21 +27,25 @@ def overview(experiments: Mapping[str, str]) -> str:
   return '\n'.join(lines)
 
 
-def explain(text: str, config: Any) -> str:
-  """Writes the help of one experiment: docstring, then every flag.
+def explain(text: str, config: Any, mode: str = '') -> str:
+  """Writes the help of an experiment or a mode: docstring, then every flag.
 
   Args:
-    text: of the experiment.
+    text: of the experiment or the mode.
     config: its Config with the defaults.
+    mode: its name; '' for an experiment.
 
   Returns:
     Text.
   """
   lines = [text.strip()]
-  for title, part in (('experiment', config), ('run', configs.Run())):
+  own = 'mode' if mode else 'experiment'
+  for title, part in ((own, config), ('run', configs.Run())):
     lines += ['', f'Flags of the {title}:']
     defaults = configs.flatten(part)
     for field in configs.fields(part):
+      if mode and mode not in field.metadata['only'].get('mode', (mode,)):
+        continue
       default = defaults[field.name]
       text = field.metadata['help']
       if field.metadata['choices']:
@@ -58,6 +62,8 @@ def explain(text: str, config: Any) -> str:
       lines.append(f'{head:28} {body[0]}' if len(head) < 28 else head)
       rest = body[1:] if len(head) < 28 else body
       lines += [' ' * 29 + line for line in rest]
+  if mode:
+    return '\n'.join(lines)
   lines += [
     '',
     'A float may be a list, --learning_rate=0.01,0.03: every combination is '

@@ -200,6 +200,24 @@ def summarise(
   }
 
 
+def best(summary: dict[str, Any], swept: list[str]) -> list[int]:
+  """Finds the runs of the best setting.
+
+  Args:
+    summary: from `summarise`; its first setting is the best.
+    swept: names of the swept flags.
+
+  Returns:
+    Their places among all runs, those that diverged left out.
+  """
+  first = summary['settings'][0]
+  return [
+    i
+    for i, run in enumerate(summary['runs'])
+    if not run['diverged'] and all(run[name] == first[name] for name in swept)
+  ]
+
+
 def seconds(time: float) -> str:
   """Writes a time with the digits that mean something.
 

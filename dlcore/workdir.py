@@ -21,7 +21,7 @@ from typing import Any
 
 from dlcore import __version__
 from dlcore import config as configs
-from dlcore.data.dataset import show
+from dlcore.data.dataset import Dataset, fingerprint, show
 from dlcore.errors import Busy, DiskError, UsageError
 from dlcore.flags import Settings
 from dlcore.journal import clean, load_json, saving, write_json
@@ -215,6 +215,24 @@ def clear(folder: pathlib.Path) -> None:
 LAUNCH = ('workdir', 'mode', 'restart', 'cache', 'profile')
 # What may differ when a run goes on: none of it changes a number.
 FREE = (*LAUNCH, 'data_dir', 'sweep')
+
+
+def same_data(folder: pathlib.Path, dataset: Dataset) -> None:
+  """Refuses a trained run whose data have changed since.
+
+  Args:
+    folder: of the run.
+    dataset: as it is read now.
+
+  Raises:
+    UsageError: if the run's examples were others.
+  """
+  trained = (load_json(folder / 'config.json') or {}).get('data')
+  if trained not in (None, fingerprint(dataset)):
+    raise UsageError(
+      f'--workdir={folder} holds a run on other examples than its --dataset '
+      'has now; bring those back, or train again'
+    )
 
 
 def refuse_other(

@@ -42,7 +42,7 @@ def experiment(config, spec):
     flat = (found.reshape(-1), x.reshape(-1))
     return {'mse': losses.mean_squared(*flat), 'psnr': metrics.psnr(found, x)}
 
-  def example(params, x, noise_key, code_key):
+  def one(params, x, noise_key, code_key=None):
     scores, kl = models.reconstruct(net, params, blur(x, noise_key), code_key)
     found = compare(jax.nn.sigmoid(scores), x)
     if config.kind != 'variational':
@@ -51,12 +51,11 @@ def experiment(config, spec):
 
   def loss(params, batch, key):
     keys = jax.random.split(key, (len(batch.x), 2))
-    found = jax.vmap(lambda x, k: example(params, x, *k))(batch.x, keys)
+    found = jax.vmap(lambda x, k: one(params, x, *k))(batch.x, keys)
     return means(found)['loss'], means(found)
 
   def evaluate(params, split):
-    score = lambda x, k: example(params, x, k, None)
-    return means(train.predict(score, split, key=key))
+    return means(train.predict(lambda x, k: one(params, x, k), split, key=key))
 
   def pca(data):
     x = batches.as_float(data.train).x
@@ -74,4 +73,5 @@ def experiment(config, spec):
     batches.shuffled(config.batch_size),
     baselines=beside,
     figures=inside.autoencoder_figures(net, noisy, pca),
+    outputs=lambda params, x: models.coded(net, params, x),
   )

@@ -69,4 +69,5 @@ def experiment(config, spec):
     batches.shuffled(config.batch_size),
     score=lambda found: found['accuracy'],
     figures=confusion,
+    outputs=lambda params, x: {'scores': pair(model.apply(params, x))},
   )

@@ -38,10 +38,8 @@ def experiment(config, spec):
   line = spec.name == 'line'
   sizes = () if line or not config.hidden else (config.hidden,)
   s = {'relu': layers.relu, 'sigmoid': layers.sigmoid}[config.activation]
-  model = models.in_dtype(
-    models.mlp(sizes, spec.targets, dropout=config.dropout, activation=s),
-    config.training.dtype,
-  )
+  model = models.mlp(sizes, spec.targets, dropout=config.dropout, activation=s)
+  model = models.in_dtype(model, config.training.dtype)
   mean, std = jnp.array(spec.y_mean or 0.0), jnp.array(spec.y_std or 1.0)
   example = lambda found, y: {'loss': losses.mean_squared(found, y)}
   loss, mean_loss = train.supervised(model, example)
@@ -71,4 +69,5 @@ def experiment(config, spec):
     batches.shuffled(config.batch_size),
     baselines=beside,
     figures=lambda params, data: inside.regression_figures(model, params, data),
+    outputs=lambda params, x: {'value': model.apply(params, x) * std + mean},
   )

@@ -67,4 +67,5 @@ def experiment(config, spec):
     batches.p_by_k(spec, p=config.p, k=config.k),
     score=lambda found: found['map@r'],
     figures=figures,
+    outputs=lambda params, x: {'embedding': model.apply(params, x)},
   )

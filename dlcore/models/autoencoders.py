@@ -251,3 +251,26 @@ def reconstruct(
     divergence = losses.kl_unit_normal(*code)
     code = net.sample.apply({}, code, key)
   return net.decoder.apply(params['decoder'], code), divergence
+
+
+def coded(
+  net: Autoencoder | VAE, params: layers.Params, x: jax.Array
+) -> dict[str, jax.Array]:
+  """Gives the code of an image, and what the decoder makes of it.
+
+  Args:
+    net: the networks; the decoder gives scores.
+    params: {'encoder': ..., 'decoder': ...}.
+    x: f32[H, W, C] in [0, 1].
+
+  Returns:
+    'code', f32[D] (of a variational one the mean), and 'reconstruction',
+    f32[H, W, C] in [0, 1].
+
+  References:
+    Lecture 4.
+  """
+  found = net.encoder.apply(params['encoder'], x)
+  code = found[0] if isinstance(net, VAE) else found
+  scores = net.decoder.apply(params['decoder'], code)
+  return {'code': code, 'reconstruction': jax.nn.sigmoid(scores)}

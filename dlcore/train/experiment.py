@@ -44,6 +44,10 @@ class Experiment(NamedTuple):
       validation split are kept.
     baselines: (dataset) -> {name: test metrics} of what a run should beat.
     figures: (params, dataset) -> {file name: matplotlib figure}.
+    outputs: (params, x) of one new example, an image f32 in [0, 1] or a
+      standardised row -> {name: array}, what a trained network says of it:
+      'scores' of the classes, 'value' in the target's units, 'code' and
+      'reconstruction', or 'embedding'.
   """
 
   model: Layer
@@ -54,6 +58,7 @@ class Experiment(NamedTuple):
   score: Callable[[Metrics], jax.Array] = lambda metrics: -metrics['loss']
   baselines: Callable[[Dataset], dict[str, dict[str, float]]] = lambda data: {}
   figures: Callable[[Any, Dataset], dict[str, Any]] = lambda params, data: {}
+  outputs: Callable[[Any, jax.Array], Metrics] = lambda params, x: {}
 
 
 def predict(

@@ -1,0 +1,22 @@
+"""What can be done with a trained run: one file a mode, each with `main`."""
+
+import importlib
+
+from dlcore import compilation
+from dlcore.flags import Settings
+from dlcore.modes import trained
+
+
+def run(settings: Settings) -> None:
+  """Runs the mode that a command line names, on the run it names.
+
+  Args:
+    settings: of `flags.parse`, with `options`.
+
+  Raises:
+    Ended: one line for whatever is wrong.
+  """
+  if settings.run.cache:
+    compilation.keep()
+  mode = importlib.import_module(f'dlcore.modes.{settings.run.mode}')
+  mode.main(trained.load(settings))
