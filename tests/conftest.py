@@ -27,6 +27,10 @@ COMMANDS = {
   'regression': '--dataset=line --learning_rate=0.1 --batch_size=16',
   'autoencoder': '--code=4 --noise=0.1 --learning_rate=0.003',
   'triplet': '--network=linear --p=5 --k=4 --embedding=8',
+  # Runs that have more to show.
+  'convnet': '--experiment=classification --network=convnet --seeds=2',
+  'surface': '--experiment=regression --dataset=surface --hidden=16',
+  'variational': '--experiment=autoencoder --kind=variational --code=2',
 }
 
 
@@ -92,13 +96,15 @@ def usage(tmp_path, monkeypatch):
 
 @pytest.fixture(scope='session')
 def finished(tmp_path_factory):
-  """The function (experiment) -> Finished, trained for two epochs."""
+  """The function (key of COMMANDS) -> Finished, trained for two epochs."""
   done: dict[str, Finished] = {}
 
   def run(name: str) -> Finished:
     if name not in done:
       folder = tmp_path_factory.mktemp('runs') / name
-      argv = [f'--experiment={name}', *COMMANDS[name].split(), '--epochs=2']
+      argv = [*COMMANDS[name].split(), '--epochs=2']
+      if not argv[0].startswith('--experiment='):
+        argv.insert(0, f'--experiment={name}')
       answer = launch(*argv, f'--workdir={folder}')
       assert answer.status == 0, answer.err
       done[name] = Finished(folder, argv, answer.out)
