@@ -17,35 +17,46 @@ import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
 
 from dlcore.ops import window
+from dlcore.ops.product import product
 
 CONVENTIONS = ('correlation', 'convolution')
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _patches(x, size, stride, padding, dilation):
+  """Lays the patch under each position along the last axis."""
+  slices = window.shifts(
+    x, size, stride=stride, padding=padding, dilation=dilation
+  )
+  return jnp.concatenate(slices, -1)
+
+
 def _as_dot(x, kernel, *, stride, padding, dilation, groups):
   """Convolution as patches times kernel."""
-  shifts = functools.partial(
-    window.shifts,
-    size=kernel.shape[:-2],
-    stride=stride,
-    padding=padding,
-    dilation=dilation,
-  )
 
   def one_group(x, kernel):
-    slices = shifts(x)
-    patches = jnp.concatenate(slices, -1)
-    y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(
-      patches.shape[-1], -1
-    )
-    return y.reshape(*slices[0].shape[:-1], -1)
+    # A call of its own: else XLA computes what gave x, a pooling say, anew for
+    # each of the slices, and likewise in the gradient.
+    with set_xla_metadata(inlineable='false'):
+      patches = _patches(x, kernel.shape[:-2], stride, padding, dilation)
+    depth = patches.shape[-1]
+    y = product(patches.reshape(-1, depth), kernel.reshape(depth, -1))
+    return y.reshape(*patches.shape[:-1], -1)
 
   depth, maps = kernel.shape[-2:]
   if groups == 1:
     return one_group(x, kernel)
   if depth == 1:  # depthwise: shift, multiply and sum
-    slices = shifts(jnp.repeat(x, maps // groups, -1))
+    slices = window.shifts(
+      jnp.repeat(x, maps // groups, -1),
+      kernel.shape[:-2],
+      stride=stride,
+      padding=padding,
+      dilation=dilation,
+    )
     taps = kernel.reshape(-1, maps)
     return sum(s * k for s, k in zip(slices, taps, strict=True))
   x = x.reshape(*x.shape[:-1], groups, depth)

@@ -132,8 +132,8 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
     key: random key of this step.
 
   Returns:
-    The state after it. Where the loss or its gradient is not finite, nothing
-    changes but `diverged` and `sums`.
+    The state after it. Where the loss or its gradient is not finite, and ever
+    after, the parameters stay as they are.
 
   Raises:
     AssertionError: for another number of labels than examples.
@@ -146,23 +146,22 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
   )
   running = state.diverged < 0
   finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
-
-  def update():
-    updates, opt_state = exp.optimizer.update(
-      grads, state.opt_state, state.params
-    )
-    return optax.apply_updates(state.params, updates), opt_state
-
-  # Not a `where` over both: that would go through all the memory once more.
-  params, opt_state = jax.lax.cond(
-    running & finite,
-    update,
-    lambda: jax.tree.map(_sound, (state.params, state.opt_state)),
+  # Selecting what goes in costs nothing, as it is read anyway; the optimizer's
+  # new state would have to be written twice, and `cond` uses one core.
+  go = running & finite
+  grads = jax.tree.map(lambda g: jnp.where(go, g, 0), grads)
+  updates, opt_state = exp.optimizer.update(
+    grads, state.opt_state, state.params
+  )
+  params = jax.tree.map(
+    lambda new, old: jnp.where(go, new, _sound(old)),
+    optax.apply_updates(state.params, updates),
+    state.params,
   )
   return state._replace(
     params=params,
     opt_state=opt_state,
-    step=state.step + (running & finite),
+    step=state.step + go,
     sums=jax.tree.map(jnp.add, state.sums, {**metrics, 'loss': loss}),
     diverged=jnp.where(running & ~finite, state.step, state.diverged),
   )
@@ -205,10 +204,13 @@ def part_of_epoch(
     jax.random.fold_in(run_key, state.epoch)
   )
   rows = exp.batches(order_key, data.train)
+  # All at once: a fold is many small operations.
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(
+    step_key, jnp.arange(len(rows))
+  )
 
   def body(i, state):
-    batch = batches.take(data.train, rows[i])
-    return step(exp, state, batch, jax.random.fold_in(step_key, i))
+    return step(exp, state, batches.take(data.train, rows[i]), keys[i])
 
   return jax.lax.fori_loop(first, last, body, state)
 
