@@ -15,13 +15,7 @@ from benchmarks import __main__ as command
 from benchmarks import launches, tables, works
 from benchmarks.peer import PEERS, ROOT, USUAL
 from benchmarks.peers import dlcore_fit, limit
-from dlcore import batches, flags, models, sweep, train
-
-
-@pytest.fixture(autouse=True)
-def networks(monkeypatch):
-  # The width of W1 is put there by hand.
-  monkeypatch.setitem(models.NETWORKS, 'mlp', models.NETWORKS['mlp'])
+from dlcore import batches, flags, sweep, train
 
 
 @pytest.mark.parametrize('name', works.WORKS)

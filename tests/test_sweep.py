@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dlcore import config as configs
-from dlcore import drive, journal, sweep, train
+from dlcore import drive, journal, models, sweep, train
 
 ROOT = pathlib.Path(__file__).parent.parent
 NAMES = ('classification', 'regression', 'autoencoder', 'triplet')
@@ -345,10 +345,19 @@ def test_chunks_last_about_two_seconds(at, rate, wanted):
   assert drive.chunk(at, 100, rate) == wanted
 
 
-def test_auto_is_map_on_a_cpu():
-  assert drive.choose('vmap') == 'vmap' and drive.choose('map') == 'map'
-  if jax.default_backend() == 'cpu':
-    assert drive.choose('auto') == 'map'
+@pytest.mark.skipif(jax.default_backend() != 'cpu', reason='of a CPU')
+def test_auto_is_what_is_faster_on_a_cpu():
+  choose = functools.partial(sweep.choose, 'auto')
+  # 784 x 128 + 128 + 128 x 10 + 10 parameters: ten runs have 1,017,700.
+  dense = models.mlp((128,), 10)
+  assert choose(dense, (784,), 10) == 'vmap'
+  assert choose(dense, (784,), 11) == 'map'
+  assert choose(dense, (784,), 1) == 'map'
+  assert choose(models.convnet(10), (8, 8, 1), 2) == 'map'
+  for how in ('map', 'vmap'):
+    assert sweep.choose(how, dense, (784,), 11) == how
+  with pytest.raises(ValueError, match="got 'both' and 2"):
+    sweep.choose('both', dense, (784,), 2)
 
 
 FOUR_DEVICES = """

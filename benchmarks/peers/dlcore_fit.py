@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks import works
 from benchmarks.works import Job, Work
-from dlcore import batches, data, drive, flags, models, sweep, train
+from dlcore import batches, data, drive, flags, sweep, train
 from dlcore import config as configs
 
 LIBRARIES = ('jax', 'jaxlib', 'optax')
@@ -28,14 +28,14 @@ def command(work: Work) -> list[str]:
     work: the work.
 
   Returns:
-    The flags; the width of 'mlp' is not among them.
+    The flags.
   """
   given = f'--experiment={FLAGS[work.kind]} --optimizer={work.optimizer}'
   given += (
     f' --learning_rate={works.RATES[work.optimizer]} --seeds={work.seeds}'
   )
   given += ' --schedule=constant'
-  if work.kind == 'surface':
+  if work.width:
     given += f' --hidden={work.width}'
   if works.is_triplet(work):
     given += f' --p=8 --k={work.batch // 8}'
@@ -94,20 +94,16 @@ def setup(work: Work, variant: str) -> Job:
   """
   how = variant.partition('_')[2] or 'auto'
   settings = flags.parse(['launch.py', *command(work), f'--sweep={how}'])
-  if work.kind == 'mlp':
-    # --network=mlp has 128 hidden units, and no flag for them yet.
-    models.NETWORKS['mlp'] = lambda n, rate: models.mlp(
-      (work.width,), n, dropout=rate
-    )
   make, config = settings.module.experiment, settings.config
   found = dataset(work)
+  model = make(config, found.spec).model
   runs = sweep.plan(config, {}, seeds=work.seeds, seed=0)
   programs = sweep.programs(
     make,
     config,
     found,
     runs=work.seeds,
-    how=drive.choose(how),
+    how=sweep.choose(how, model, found.spec.shape, work.seeds),
     most=drive.MOST_EPOCHS,
   )
   splits = sweep.on_device(found)

@@ -90,7 +90,9 @@ def choose(config: Any, spec: Spec, outputs: int) -> Layer:
   name = chosen.network
   if name == 'auto':
     name = 'convnet' if images else 'mlp'
-  network = fitting(name, spec.shape, outputs, dropout=chosen.dropout)
+  network = fitting(
+    name, spec.shape, outputs, dropout=chosen.dropout, hidden=chosen.hidden
+  )
   network = in_dtype(network, config.training.dtype)
   changes = []
   if chosen.shift:
@@ -105,7 +107,12 @@ def choose(config: Any, spec: Spec, outputs: int) -> Layer:
 
 
 def fitting(
-  name: str, shape: tuple[int, ...], outputs: int, *, dropout: Any = 0.0
+  name: str,
+  shape: tuple[int, ...],
+  outputs: int,
+  *,
+  dropout: Any = 0.0,
+  hidden: int = 128,
 ) -> Layer:
   """Makes a network and checks that it fits the examples.
 
@@ -114,6 +121,7 @@ def fitting(
     shape: shape of an example.
     outputs: length of the output.
     dropout: dropout rate; may be traced.
+    hidden: units of the 'mlp'; the others have their own.
 
   Returns:
     A Layer, one example -> f32[outputs].
@@ -128,6 +136,8 @@ def fitting(
   if name not in NETWORKS:
     raise ValueError(f'name: expected one of {[*NETWORKS]}, got {name!r}')
   network = NETWORKS[name](outputs, dropout)
+  if name == 'mlp':
+    network = mlp((hidden,), outputs, dropout=dropout)
   try:
     sizes = layers.abstract(network, shape)[1]
     why = '' if sizes == (outputs,) else f'its output would be {sizes}'

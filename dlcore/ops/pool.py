@@ -2,6 +2,10 @@
 
 `x` is `f[H, W, C]` or `f[L, C]`: windows slide over every axis but the last.
 `stride=None` means windows side by side (the stride is the size).
+
+Maxima are written twice. On a CPU the gradient of `lax.reduce_window` takes
+longer than the convolutions around it, and a select is used instead; elsewhere
+`lax` is. The platform is chosen when the program is lowered.
 """
 
 import functools
@@ -10,6 +14,7 @@ import math
 import chex
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from dlcore.ops import window
 
@@ -62,6 +67,13 @@ def _max_tiles_jvp(size, primals, tangents):
   return y, jnp.where(chosen, dx, 0).sum(inside)
 
 
+def _max_plain(x, size, stride):
+  """Maximum over windows as XLA has it."""
+  return lax.reduce_window(
+    x, -jnp.inf, lax.max, (*size, 1), (*stride, 1), 'VALID'
+  )
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _max_windows(x, size, stride):
   """Maximum over windows that may overlap."""
@@ -111,10 +123,14 @@ def max_pool(
   size = window.per_axis(size, axes, 'size')
   stride = window.per_axis(size if stride is None else stride, axes, 'stride')
   x = window.padded(x, size, stride=stride, padding=padding, fill=-jnp.inf)
+  plain = functools.partial(_max_plain, size=size, stride=stride)
   if stride != size:
-    return _max_windows(x, size, stride)
+    fast = functools.partial(_max_windows, size=size, stride=stride)
+    return lax.platform_dependent(x, cpu=fast, default=plain)
   whole = [n // k * k for n, k in zip(x.shape, size, strict=False)]
-  return _max_tiles(x[tuple(slice(n) for n in whole)], size)
+  x = x[tuple(slice(n) for n in whole)]
+  fast = functools.partial(_max_tiles, size=size)
+  return lax.platform_dependent(x, cpu=fast, default=plain)
 
 
 def average_pool(
