@@ -20,24 +20,36 @@ def run(settings: flags.Settings) -> None:
   # Only a command line that holds pays for starting JAX.
   from dlcore import (
     compilation,
+    config,
     data,
     drive,
     journal,
+    page,
     report,
     results,
     sweep,
+    tensorboard,
+    transfer,
     workdir,
   )
 
   chosen, module = settings.config, settings.module
+  labels, board = results.labels(settings), settings.run.tensorboard
+  if board:
+    tensorboard.check(labels)
   if settings.run.cache:
     compilation.keep()
   compilation.traceable(settings.run.profile)
   dataset = data.load(**vars(chosen.data), task=module.TASK)
-  device, how = drive.device(), drive.choose(settings.run.sweep)
+  device = drive.device()
   experiment = module.experiment(chosen, dataset.spec)
+  folder = workdir.place(settings)
+  begin = transfer.begin(settings, folder, experiment.model, dataset.spec)
   runs = sweep.plan(
     chosen, settings.swept, seeds=settings.run.seeds, seed=settings.run.seed
+  )
+  how = sweep.choose(
+    settings.run.sweep, experiment.model, dataset.spec.shape, len(runs.seed)
   )
   programs = sweep.programs(
     module.experiment,
@@ -46,8 +58,9 @@ def run(settings: flags.Settings) -> None:
     runs=len(runs.seed),
     how=how,
     most=drive.MOST_EPOCHS,
+    taken=begin.taken,
   )
-  splits, folder = sweep.on_device(dataset), workdir.place(settings)
+  splits = sweep.on_device(dataset)
   if settings.run.mode == 'evaluate':
     states = drive.restore(programs, runs, splits, folder)
     tests = drive.evaluate(programs, runs, states, splits.test)
@@ -55,29 +68,47 @@ def run(settings: flags.Settings) -> None:
     return
   with workdir.locked(folder):
     workdir.start(
-      settings, folder, device=device, how=how, data=data.fingerprint(dataset)
+      settings,
+      folder,
+      device=device,
+      how=how,
+      data=data.fingerprint(dataset),
+      source=begin.source,
     )
     summary = workdir.finished(folder, chosen.training.epochs)
     if summary is not None:
       print(f'{folder} is finished; --restart starts over')
+      if board:
+        tensorboard.rewrite(folder, labels)
     else:
       model, steps = experiment.model, programs.steps
       print(report.plan(settings, dataset.spec, model, device, how, steps))
+      if begin.text:
+        print(begin.text)
       states, timing = drive.fit(
         programs,
         runs,
         splits,
-        results.labels(settings),
+        labels,
         folder,
         epochs=chosen.training.epochs,
         profile=settings.run.profile,
+        board=board,
+        snapshot_epochs=config.listed_epochs(settings.run.snapshots),
       )
-      tests = drive.evaluate(programs, runs, states, splits.test)
+      tests, timing = drive.timed(programs, runs, states, splits.test, timing)
       summary = results.summarise(
         settings, states, tests, experiment, dataset, timing
       )
+      summary |= drive.described(settings, runs, states, summary, dataset)
       drive.draw(settings, runs, states, summary, dataset, folder)
+      if board:
+        tensorboard.pictures(folder)
+      with journal.saving(folder):
+        (folder / page.NAME).unlink(missing_ok=True)
       journal.write_json(folder / 'summary.json', summary)
+    if not (folder / page.NAME).exists():
+      page.write(folder)
     print(results.closing(folder, summary))
   if all(run['diverged'] for run in summary['runs']):
     step = summary['runs'][0]['diverged_at_step']
@@ -88,11 +119,21 @@ def run(settings: flags.Settings) -> None:
 
 
 def tool(settings: flags.Settings) -> int:
-  """Runs a mode that looks at the code alone."""
+  """Runs a mode that needs neither an experiment nor a trained run."""
   if settings.run.mode == 'gradcheck':
     from dlcore import gradcheck
 
     return gradcheck.main()
+  if settings.run.mode == 'compare':
+    import dlcore.modes.compare
+
+    dlcore.modes.compare.main(settings)
+    return 0
+  if settings.run.mode == 'data':
+    import dlcore.modes.data
+
+    dlcore.modes.data.main(settings)
+    return 0
   from dlcore import report
 
   print(report.network(settings.config))

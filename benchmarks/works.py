@@ -42,10 +42,10 @@ class Work(NamedTuple):
 
 WORKS = {
   'W1': Work('mlp', 60_000, 128, 'adam', 512),
-  'W2': Work('convnet', 12_800, 128, 'momentum'),
+  'W2': Work('convnet', 5_120, 128, 'momentum'),
   'W3': Work('autoencoder', 60_000, 256, 'adam'),
-  'W4h': Work('hard', 12_800, 256, 'adam'),
-  'W4s': Work('semihard', 6_400, 256, 'adam'),
+  'W4h': Work('hard', 5_120, 256, 'adam'),
+  'W4s': Work('semihard', 2_560, 256, 'adam'),
   'W5': Work('surface', 16_384, 256, 'adam', 64),
 }
 MEANING = {

@@ -15,6 +15,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from dlcore.errors import UsageError
+
 
 def flag(
   default: Any,
@@ -128,6 +130,7 @@ class Network:
     'auto: convnet or mlp; resnets and resnext50 normalise by groups',
     choices=NETWORKS,
   )
+  hidden: int = flag(128, 'hidden units', low=1, only={'network': ('mlp',)})
   dropout: float = flag(
     0.0, 'dropout rate', low=0, high=0.95, unless={'network': 'linear'}
   )
@@ -135,6 +138,31 @@ class Network:
     0, 'training moves images by up to so many pixels, at random', low=0
   )
   flip: bool = flag(False, 'training mirrors every second image, at random')
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer:
+  """What a run begins with, and which parts of it learn."""
+
+  init_from: str = flag(
+    '',
+    'begin with the best parameters of the run in this folder, wherever layers '
+    'of the same path and shapes are there',
+  )
+  fresh: str = flag(
+    '',
+    "regular expression on paths as '0_conv/kernel': begin new although "
+    '--init_from has them, as a head for other classes',
+    unless={'init_from': ''},
+  )
+  freeze: str = flag(
+    '', 'regular expression on paths: these parts stay as they are'
+  )
+  rates: str = flag(
+    '',
+    'REGEX:FACTOR,REGEX:FACTOR: factors of --learning_rate of parts, the first '
+    'that matches',
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +203,7 @@ class Training:
     'stop after this many epochs without a better validation; 0: never',
     low=0,
   )
+  transfer: Transfer = Transfer()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +229,11 @@ class Data:
     low=0,
   )
   fold: int = flag(1, 'which of --folds validates', low=1)
+  per_class: int = flag(
+    0,
+    'train on at most so many examples of each class, always the same; 0: all',
+    low=0,
+  )
   split: str = flag(
     'examples',
     'what is held out for testing: examples of every class, or whole classes '
@@ -231,7 +265,7 @@ class Run:
   sweep: str = flag(
     'auto',
     'runs one after another (map: each bitwise equal to a lone run) or side by '
-    'side (vmap); auto: map on a CPU, vmap on an accelerator',
+    'side (vmap, other roundings); auto: what is faster here',
     choices=('auto', 'map', 'vmap'),
     only=OF_RUNS,
   )
@@ -239,6 +273,7 @@ class Run:
     'train',
     'train; of a run in --workdir: evaluate it once more, inspect what it '
     'learned, predict on new data, search a folder of images, export it; '
+    'data: what a --dataset holds; compare the folders of finished runs; '
     'summary of a --network; gradcheck of every layer and loss',
     choices=(
       'train',
@@ -247,6 +282,8 @@ class Run:
       'predict',
       'search',
       'export',
+      'data',
+      'compare',
       'summary',
       'gradcheck',
     ),
@@ -269,6 +306,18 @@ class Run:
     'folder for a trace of the first steps, for TensorBoard, XProf or Perfetto',
     only={'mode': ('train',)},
   )
+  tensorboard: bool = flag(
+    False,
+    'also write the curves and figures for TensorBoard, to tensorboard/ in '
+    '--workdir',
+    only={'mode': ('train',)},
+  )
+  snapshots: str = flag(
+    '',
+    'keep the parameters after these epochs, as 1,2,5,10,20, for '
+    '--mode=inspect',
+    only=OF_RUNS,
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,8 +337,32 @@ class Gradcheck:
   """Flags of `--mode=gradcheck`: there are none."""
 
 
-# The modes that look at the code alone, and need no experiment.
-TOOLS = {'summary': Summary, 'gradcheck': Gradcheck}
+@dataclasses.dataclass(frozen=True)
+class Survey:
+  """Flags of `--mode=data`: what a data set holds, before training."""
+
+  output: str = flag(
+    '', "folder of examples.png and data.json; '' is results/data/<dataset>"
+  )
+  data: Data = Data()
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+  """Flags of `--mode=compare A B ...`, the folders of finished runs."""
+
+  output: str = flag('compare.html', 'the page to write')
+
+
+# The modes that need neither an experiment nor a trained run.
+TOOLS = {
+  'summary': Summary,
+  'gradcheck': Gradcheck,
+  'data': Survey,
+  'compare': Compare,
+}
+# The modes that take folders beside flags.
+FOLDERS = ('compare',)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -336,6 +409,32 @@ USES = {
   'search': Search,
   'export': Export,
 }
+
+
+def listed_epochs(text: str) -> tuple[int, ...]:
+  """Reads the value of --snapshots.
+
+  Args:
+    text: whole numbers from 1, each larger than the one before, between commas;
+      or ''.
+
+  Returns:
+    The numbers.
+
+  Raises:
+    UsageError: for another text.
+  """
+  parts = text.split(',') if text else []
+  # The length is bounded first: int() refuses thousands of digits.
+  plain = all(p.isascii() and p.isdecimal() and len(p) < 10 for p in parts)
+  found = tuple(map(int, parts)) if plain else ()
+  if not plain or any(b <= a for a, b in zip((0, *found), found, strict=False)):
+    shown = text if len(text) <= 60 else text[:57] + '...'
+    raise UsageError(
+      f'--snapshots={shown}: give increasing whole numbers of epochs, at least '
+      '1, as 1,2,5,10'
+    )
+  return found
 
 
 def flatten(config: Any) -> dict[str, Any]:

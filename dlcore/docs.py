@@ -101,9 +101,9 @@ def _order(name: str) -> tuple[int, str]:
 def modules() -> Iterator[Module]:
   """Walks the modules of dlcore and their public names.
 
-  The public names of a package are those that its `__init__` imports, and of a
-  module the functions and classes that it defines, but for those that begin
-  with an underscore. A package that imports modules (`ops`) has one section for
+  The public names of a module are the functions and classes that it defines,
+  but for those that begin with an underscore, and of a package also those that
+  its `__init__` imports from its own modules. A package that imports modules (`ops`) has one section for
   each.
 
   Yields:
@@ -120,14 +120,15 @@ def modules() -> Iterator[Module]:
       for node in tree.body:
         if isinstance(node, ast.ImportFrom) and _source(node) == name:
           waiting[:0] = [f'{name}.{part}' for part in _names(node)]
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and _source(node).startswith(
+          f'{name}.'
+        ):
           public |= {part: _find(name, part) for part in _names(node)}
-    else:
-      public = {
-        node.name: node
-        for node in tree.body
-        if isinstance(node, Definition) and not node.name.startswith('_')
-      }
+    public |= {
+      node.name: node
+      for node in tree.body
+      if isinstance(node, Definition) and not node.name.startswith('_')
+    }
     yield Module(name, ast.get_docstring(tree) or '', public)
 
 

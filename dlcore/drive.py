@@ -20,9 +20,12 @@ from tqdm import tqdm
 from dlcore import (
   checkpoint,
   journal,
+  report,
   results,
   signals,
+  snapshots,
   sweep,
+  tensorboard,
   train,
   visualize,
 )
@@ -45,11 +48,15 @@ class Timing(NamedTuple):
     compile_s: seconds of tracing and compiling.
     train_s: seconds of training and validation, compilation excluded.
     examples_per_s: training examples seen by all runs over `train_s`.
+    evaluate_s: seconds of evaluating the test split, likewise.
+    save_s: seconds of writing metrics and checkpoints.
   """
 
   compile_s: float
   train_s: float
   examples_per_s: float
+  evaluate_s: float = 0.0
+  save_s: float = 0.0
 
 
 def device() -> str:
@@ -70,20 +77,6 @@ def device() -> str:
       'dlcore[cuda] or dlcore[tpu]'
     ) from None
   return f'{len(found)} x {found[0].device_kind} ({found[0].platform})'
-
-
-def choose(how: str) -> str:
-  """Settles --sweep=auto: one after another on a CPU, else side by side.
-
-  Args:
-    how: 'auto', 'map' or 'vmap'.
-
-  Returns:
-    'map' or 'vmap'.
-  """
-  if how != 'auto':
-    return how
-  return 'map' if jax.default_backend() == 'cpu' else 'vmap'
 
 
 def rows(
@@ -140,6 +133,8 @@ def fit(
   *,
   epochs: int,
   profile: str = '',
+  board: bool = False,
+  snapshot_epochs: tuple[int, ...] = (),
 ) -> tuple[train.State, Timing]:
   """Trains every run, or goes on where its checkpoint stands.
 
@@ -151,6 +146,9 @@ def fit(
     folder: of the run.
     epochs: passes over the training split.
     profile: folder for a trace of the first chunks, or ''.
+    board: write the curves for TensorBoard too.
+    snapshot_epochs: after which the parameters are kept, in increasing order;
+      see `snapshots`.
 
   Returns:
     The last states, and the timing.
@@ -172,12 +170,15 @@ def fit(
       'log': None,
       'compile_s': 0.0,
       'train_s': 0.0,
+      'save_s': 0.0,
       'examples': 0,
     }
   else:
     position, states, run = restored
+    run.setdefault('save_s', 0.0)  # not in checkpoints of older versions
     print(f'going on after {position / steps:.4g} epochs', flush=True)
   journal.truncate(folder, run['log'])
+  snapshots.warn_of_missing(folder, snapshot_epochs, position // steps)
   span = train.Span(*(jnp.int32(0) for _ in range(3)))
   advance, advance_s = compiled(
     programs.advance, runs, states, data, span, donate=(1,)
@@ -187,13 +188,19 @@ def fit(
   progress = Progress(epochs, position / steps)
   running = not bool(np.all(states.halted))
   unwritten: list[dict[str, Any]] = []
+  unkept: list[tuple[int, Any]] = []
   final, number, chunks = position >= total or not running, 0, 0
-  with signals.kept() as asked, contextlib.ExitStack() as trace:
+  with (
+    signals.kept() as asked,
+    tensorboard.writing(folder, labels, on=board) as show,
+    contextlib.ExitStack() as trace,
+  ):
     trace.enter_context(traced(profile))
     while not final:
       epoch, at = divmod(position, steps)
       count, last = chunk(at, steps, rate)
-      count = min(count, epochs - epoch)
+      ends = [n for n in snapshot_epochs if n > epoch]
+      count = min([count, epochs - epoch, *(n - epoch for n in ends)])
       start = time.perf_counter()
       span = train.Span(*(jnp.int32(n) for n in (count, at, last)))
       states, curves = advance(runs, states, data, span)
@@ -214,14 +221,23 @@ def fit(
       if ended:
         running = not curves['halted'][:, ended - 1].all()
         unwritten += found
+        # Not of an epoch before which every run had halted.
+        ran = curves['ran'][:, ended - 1].any()
+        if ran and epoch + ended in snapshot_epochs:
+          unkept.append((epoch + ended, snapshots.host(states.params)))
       progress.show(position / steps, found)
       number = asked()
       final = position >= total or not running or number > 0
       due = final or time.perf_counter() - saved > SAVE_SECONDS
+      start = time.perf_counter()
       try:
         if unwritten:
           journal.append(folder, unwritten)
-          unwritten = []
+          unwritten, written = [], unwritten
+          show(written)
+        while unkept:
+          snapshots.write(folder, *unkept[0])
+          del unkept[0]
         if due:
           run['log'] = journal.mark(folder)
           checkpoint.save(checkpoints, position, states, run)
@@ -230,6 +246,7 @@ def fit(
           raise
         if due:
           print(f'warning: {error}', file=sys.stderr)
+      run['save_s'] += time.perf_counter() - start
       if due:
         saved = time.perf_counter()
     number = number or asked()
@@ -244,6 +261,7 @@ def fit(
     run['compile_s'],
     run['train_s'],
     run['examples'] / max(run['train_s'], 1e-9),
+    save_s=run['save_s'],
   )
   return states, timing
 
@@ -316,8 +334,37 @@ def evaluate(
   Returns:
     {name: [R]} on the host.
   """
-  program, _ = compiled(programs.evaluate, runs, states.best_params, test)
-  return jax.device_get(program(runs, states.best_params, test))
+  return timed(programs, runs, states, test, Timing(0.0, 0.0, 0.0))[0]
+
+
+def timed(
+  programs: sweep.Programs,
+  runs: sweep.Runs,
+  states: train.State,
+  test: Any,
+  timing: Timing,
+) -> tuple[dict[str, np.ndarray], Timing]:
+  """Computes the test metrics as `evaluate`, and books the time.
+
+  Args:
+    programs: from `sweep.programs`.
+    runs: the runs.
+    states: their states.
+    test: the test split on the device.
+    timing: so far.
+
+  Returns:
+    {name: [R]} on the host, and the timing.
+  """
+  program, compile_s = compiled(
+    programs.evaluate, runs, states.best_params, test
+  )
+  start = time.perf_counter()
+  found = jax.device_get(program(runs, states.best_params, test))
+  return found, timing._replace(
+    compile_s=timing.compile_s + compile_s,
+    evaluate_s=timing.evaluate_s + time.perf_counter() - start,
+  )
 
 
 def restore(
@@ -347,6 +394,68 @@ def restore(
   return restored[1]
 
 
+def best(
+  settings: Settings,
+  runs: sweep.Runs,
+  states: train.State,
+  summary: dict[str, Any],
+  dataset: Dataset,
+) -> tuple[int, train.Experiment, Any] | None:
+  """Finds the run that is shown: of the best setting, the lowest seed.
+
+  Args:
+    settings: the parsed command line.
+    runs: the runs.
+    states: their last states.
+    summary: from `results.summarise`; its first setting is the best.
+    dataset: the splits on the host.
+
+  Returns:
+    Its place among all runs, its experiment and its best parameters; None where
+    every run diverged.
+  """
+  found = results.best(summary, list(settings.swept))
+  if not found:
+    return None
+  at = found[0]
+  config = configs.replace(
+    settings.config, {name: float(v[at]) for name, v in runs.floats.items()}
+  )
+  params = jax.tree.map(lambda a: a[at], states.best_params)
+  return at, settings.module.experiment(config, dataset.spec), params
+
+
+def described(
+  settings: Settings,
+  runs: sweep.Runs,
+  states: train.State,
+  summary: dict[str, Any],
+  dataset: Dataset,
+) -> dict[str, Any]:
+  """Describes data and network, and looks inside the run that is shown.
+
+  Args:
+    settings: the parsed command line.
+    runs: the runs.
+    states: their last states.
+    summary: from `results.summarise`; its first setting is the best.
+    dataset: the splits on the host.
+
+  Returns:
+    The 'data', 'network' and 'inside' of a summary, the last one unless every
+    run diverged.
+  """
+  shown = best(settings, runs, states, summary, dataset)
+  if shown is None:
+    experiment = settings.module.experiment(settings.config, dataset.spec)
+    return report.parts(dataset.spec, experiment.model)
+  at, experiment, params = shown
+  found = report.inside(experiment, params, dataset.test)
+  return report.parts(dataset.spec, experiment.model) | {
+    'inside': {'seed': summary['runs'][at]['seed']} | found
+  }
+
+
 def draw(
   settings: Settings,
   runs: sweep.Runs,
@@ -367,14 +476,9 @@ def draw(
   """
   swept = list(settings.swept)
   figures = {'curves': visualize.curves(journal.read(folder), by=swept)}
-  best = results.best(summary, swept)
-  if best:
-    at = best[0]
-    config = configs.replace(
-      settings.config, {name: float(v[at]) for name, v in runs.floats.items()}
-    )
-    params = jax.tree.map(lambda a: a[at], states.best_params)
-    experiment = settings.module.experiment(config, dataset.spec)
+  shown = best(settings, runs, states, summary, dataset)
+  if shown:
+    _, experiment, params = shown
     figures |= experiment.figures(params, dataset)
   for name, figure in figures.items():
     with journal.saving(folder):

@@ -41,6 +41,7 @@ class Settings(NamedTuple):
     swept: the floats given as lists, name -> values.
     argv: the command line, flag files expanded.
     options: the flags of a mode that uses a trained run; else None.
+    folders: what is given beside flags, where the mode takes any.
   """
 
   experiment: str
@@ -50,6 +51,7 @@ class Settings(NamedTuple):
   swept: dict[str, tuple[float, ...]]
   argv: list[str]
   options: Any = None
+  folders: tuple[str, ...] = ()
 
 
 class Help(Exception):
@@ -362,7 +364,7 @@ def settle(
     if 'Non-boolean' in why:
       why = why.split(':')[0].removeprefix('flag ') + ': give true or false'
     raise UsageError(why) from None
-  if rest:
+  if rest and name not in configs.FOLDERS:
     raise UsageError(
       f"'{short(rest[0])}' is not a flag: flags are --name=value"
     )
@@ -381,6 +383,7 @@ def settle(
     configs.Run(),
     {f.name: values[f.name].value for f in configs.fields(configs.Run())},
   )
+  configs.listed_epochs(run.snapshots)
   if run.seed + run.seeds - 1 > LARGEST_INT:
     raise UsageError(
       f'--seed={run.seed} --seeds={run.seeds}: the last seed is above '
@@ -400,7 +403,9 @@ def settle(
     if why and found.value != found.default:
       raise UsageError(f'--{field.name}={_typed(found.value)}: {why}')
   config = configs.replace(config, chosen)
-  return Settings(name, module, config, run, swept, arguments)
+  return Settings(
+    name, module, config, run, swept, arguments, folders=tuple(rest)
+  )
 
 
 def _own_default(field: dataclasses.Field, values: flags.FlagValues) -> Any:

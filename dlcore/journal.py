@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from dlcore.checkpoint import existing
 from dlcore.errors import CheckpointError, DiskError
 
 
@@ -34,6 +33,8 @@ def saving(folder: pathlib.Path) -> Iterator[None]:
   try:
     yield
   except OSError as error:
+    from dlcore.checkpoint import existing  # starts JAX
+
     free = shutil.disk_usage(existing(folder)).free
     raise DiskError(
       f'{folder}: cannot write ({error.strerror}), {free:,} bytes free; make '

@@ -1,10 +1,21 @@
 """What a run says before it starts, and what a network is made of."""
 
-from dlcore import __version__, errors, models, results, summary
+from typing import Any
+
+import jax
+import numpy as np
+
+from dlcore import __version__, errors, models, results, summary, train
 from dlcore import config as configs
-from dlcore.data import Spec
+from dlcore.data import Spec, Split
 from dlcore.flags import Settings
+from dlcore.inside import statistics
 from dlcore.layers import Layer
+
+# Test examples that `inside` looks at.
+LOOKED_AT = 1000
+# Share of the largest deviation below which a dimension of a code stands still.
+STILL = 0.05
 
 
 def plan(
@@ -93,3 +104,92 @@ def network(config: configs.Summary) -> str:
   except errors.UsageError as error:
     raise errors.UsageError(f'--shape={config.shape[:60]}: {error}') from None
   return summary.table(net, shape)
+
+
+def parts(spec: Spec, model: Layer) -> dict[str, Any]:
+  """Describes data and network, for `summary.json`.
+
+  Args:
+    spec: what is known of the data.
+    model: the network.
+
+  Returns:
+    'data', and 'network': one object per layer.
+  """
+  return {
+    'data': {
+      'name': spec.name,
+      'shape': list(spec.shape),
+      'classes': spec.classes,
+      'examples': dict(spec.examples),
+      'notes': list(spec.notes),
+    },
+    'network': [
+      {
+        'layer': row.path,
+        'kind': row.kind,
+        'shape': list(row.shape),
+        'parameters': row.parameters,
+        'multiply_adds': row.multiply_adds,
+        'field': list(row.field.size) if row.field else None,
+      }
+      for row in summary.rows(model, spec.shape)
+    ],
+  }
+
+
+def inside(
+  experiment: train.Experiment, params: Any, split: Split
+) -> dict[str, Any]:
+  """Looks for dead units and codes that stand still, for `summary.json`.
+
+  Args:
+    experiment: the network and what it gives.
+    params: its parameters.
+    split: examples, of which the first are looked at.
+
+  Returns:
+    'examples': how many; 'dead': per ReLU its 'layer', 'units' and how many of
+    them are 'dead', 0 for all examples; 'code', for networks that give a code
+    or an embedding: its 'name', 'dimensions' and how many of them are 'still',
+    of a deviation below 5 % of the largest.
+  """
+  few = jax.tree.map(lambda a: np.asarray(a[:LOOKED_AT]), split)
+  shape = few.x.shape[1:]
+  rows = summary.rows(experiment.model, shape)
+  relus = {row.path for row in rows if row.kind == 'relu'}
+  found: dict[str, Any] = {'examples': len(few.y), 'dead': []}
+  if relus:
+    look = jax.jit(
+      lambda params, x: {
+        path: layer.dead
+        for path, layer in statistics.activations(
+          experiment.model, params, x
+        ).items()
+        if path in relus
+      }
+    )
+    found['dead'] = [
+      {'layer': path, 'units': dead.size, 'dead': int(dead.sum())}
+      for path, dead in look(params, few.x).items()
+    ]
+
+  def code(params, split):
+    return train.predict(
+      lambda x, _: {
+        name: value
+        for name, value in experiment.outputs(params, x).items()
+        if name in ('code', 'embedding')
+      },
+      split,
+    )
+
+  for name, values in jax.jit(code)(params, few).items():
+    deviation = np.asarray(values).std(axis=0)
+    still = int((deviation <= STILL * deviation.max()).sum())
+    found['code'] = {
+      'name': name,
+      'dimensions': deviation.size,
+      'still': still,
+    }
+  return found

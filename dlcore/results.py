@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from dlcore import sweep
 from dlcore.errors import CheckpointError
 from dlcore.flags import Settings
 from dlcore.journal import clean, load_json
@@ -142,6 +141,8 @@ def labels(settings: Settings) -> list[dict[str, Any]]:
   Returns:
     One {'seed': ..., swept flag: value} per run.
   """
+  from dlcore import sweep  # starts JAX, which tables need not
+
   run = settings.run
   return [
     {'seed': seed, **setting}

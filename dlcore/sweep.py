@@ -2,12 +2,14 @@
 
 A run is a seed and a value for every float flag. `lax.map` runs them one after
 another, each bitwise equal to a lone run; `vmap` runs them side by side, which
-is quicker on accelerators but rounds differently. Runs are spread over the
-devices there are.
+is quicker on accelerators and for small dense networks, but rounds differently.
+Runs are spread over the devices there are.
 """
 
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import chex
@@ -17,8 +19,11 @@ import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 
 from dlcore import config as configs
-from dlcore import train
+from dlcore import layers, summary, train, transfer
 from dlcore.data import Dataset, Spec, Split
+from dlcore.layers import Layer
+
+SMALL = 2**20  # parameters of all runs that a core's cache holds, with room
 
 Make = Callable[[Any, Spec], train.Experiment]
 
@@ -91,6 +96,42 @@ def plan(
   )
 
 
+def choose(how: str, model: Layer, shape: tuple[int, ...], runs: int) -> str:
+  """Settles --sweep=auto by what is faster (`python -m benchmarks W6`).
+
+  On a CPU that is one after another, but for dense networks that are small
+  together: their many tiny operations become fewer. On an accelerator it is
+  side by side.
+
+  Args:
+    how: 'auto', 'map' or 'vmap'.
+    model: the network.
+    shape: of one example.
+    runs: how many there are.
+
+  Returns:
+    'map' or 'vmap'.
+
+  Raises:
+    ValueError: for another `how`, or runs below 1.
+  """
+  if how not in ('auto', 'map', 'vmap') or runs < 1:
+    raise ValueError(
+      "how, runs: expected 'auto', 'map' or 'vmap' and at least 1, got "
+      f'{how!r} and {runs}'
+    )
+  if how != 'auto':
+    return how
+  if jax.default_backend() != 'cpu':
+    return 'vmap'
+  params, _ = layers.abstract(model, shape)
+  weights = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+  x = jax.ShapeDtypeStruct(shape, jnp.float32)
+  # A weight that is used once an example belongs to a dense layer.
+  dense = summary.multiply_adds(model, params, x) <= weights
+  return 'vmap' if dense and 1 < runs <= SMALL // weights else 'map'
+
+
 class Programs(NamedTuple):
   """The compiled programs of a sweep; R runs lead every state and metric.
 
@@ -108,7 +149,14 @@ class Programs(NamedTuple):
 
 
 def programs(
-  make: Make, config: Any, data: Dataset, *, runs: int, how: str, most: int
+  make: Make,
+  config: Any,
+  data: Dataset,
+  *,
+  runs: int,
+  how: str,
+  most: int,
+  taken: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Programs:
   """Builds the functions of a sweep, ready for `jax.jit`.
 
@@ -119,6 +167,7 @@ def programs(
     runs: number of runs R.
     how: 'map' or 'vmap'.
     most: most epochs of one call of `advance`.
+    taken: path -> array, what every run begins with, see `transfer.begin`.
 
   Returns:
     The programs, not yet compiled.
@@ -130,7 +179,8 @@ def programs(
     raise ValueError(f"how: expected 'map' or 'vmap', got {how!r}")
 
   def experiment(run: Runs) -> train.Experiment:
-    return make(configs.replace(config, run.floats), data.spec)
+    made = transfer.adapted(make, config.training.transfer, taken)
+    return made(configs.replace(config, run.floats), data.spec)
 
   def over(function, stacked):
     """Runs `function` over the first `stacked` arguments' leading axis."""

@@ -1,8 +1,8 @@
 """The folder of a run: its files, its lock, and going on where it stopped.
 
-`config.json`, `flagfile`, `metrics.jsonl`, `summary.json`, `checkpoint/` and
-`figures/` are a contract that scripts may rely on. One process at a time writes
-to a folder.
+`config.json`, `flagfile`, `metrics.jsonl`, `summary.json`, `report.html`,
+`checkpoint/` and `figures/` are a contract that scripts may rely on. One process
+at a time writes to a folder.
 """
 
 import contextlib
@@ -110,7 +110,13 @@ def place(settings: Settings) -> pathlib.Path:
 
 
 def start(
-  settings: Settings, folder: pathlib.Path, *, device: str, how: str, data: str
+  settings: Settings,
+  folder: pathlib.Path,
+  *,
+  device: str,
+  how: str,
+  data: str,
+  source: dict[str, Any] | None = None,
 ) -> None:
   """Writes `config.json` and `flagfile`, or checks that they say the same.
 
@@ -120,6 +126,7 @@ def start(
     device: what it runs on.
     how: 'map' or 'vmap'.
     data: fingerprint of the examples.
+    source: what --init_from has told, or None where it was not read.
 
   Raises:
     UsageError: if the folder holds a run with other flags or on other data,
@@ -144,6 +151,7 @@ def start(
     'swept': settings.swept,
     'how': how,
     'data': data,
+    'source': source,
     'resumed': [],
   }
   old = _record(folder)
@@ -155,6 +163,7 @@ def start(
       return
     # What ran first stays on record.
     kept = {name: old.get(name) for name in launch if name != 'argv'}
+    kept['source'] = old.get('source')
     config |= kept | {'resumed': [*old.get('resumed', []), launch]}
   with saving(folder):
     (folder / 'figures').mkdir(exist_ok=True)
@@ -165,7 +174,14 @@ def start(
 
 
 RECORD = ('experiment', 'how', 'config', 'swept')
-CONTENTS = ('checkpoint', 'metrics.jsonl', 'summary.json', 'flagfile')
+CONTENTS = (
+  'checkpoint',
+  'metrics.jsonl',
+  'summary.json',
+  'flagfile',
+  'snapshots',
+  'report.html',
+)
 
 
 def _record(folder: pathlib.Path) -> dict[str, Any] | None:
@@ -202,7 +218,8 @@ def clear(folder: pathlib.Path) -> None:
   if not (folder / 'config.json').exists():
     return
   with saving(folder):
-    for name in ('summary.json', 'checkpoint', 'figures', *CONTENTS[1:]):
+    folders = ('checkpoint', 'figures', 'inspect', 'search', 'tensorboard')
+    for name in ('summary.json', *folders, *CONTENTS[1:]):
       path = folder / name
       if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -212,9 +229,9 @@ def clear(folder: pathlib.Path) -> None:
 
 
 # What belongs to a launch, not to a run.
-LAUNCH = ('workdir', 'mode', 'restart', 'cache', 'profile')
+LAUNCH = ('workdir', 'mode', 'restart', 'cache', 'profile', 'tensorboard')
 # What may differ when a run goes on: none of it changes a number.
-FREE = (*LAUNCH, 'data_dir', 'sweep')
+FREE = (*LAUNCH, 'data_dir', 'sweep', 'snapshots')
 
 
 def same_data(folder: pathlib.Path, dataset: Dataset) -> None:
@@ -282,6 +299,13 @@ def refuse_other(
     raise UsageError(
       f'--workdir={folder} holds a run with other flags: {", ".join(listed)}; '
       'give the same, another folder, or --restart'
+    )
+  was, source = (config.get('source') or {} for config in (old, new))
+  # Where a checkpoint goes on it was not read.
+  if source and was.get('sha256') != source['sha256']:
+    raise UsageError(
+      f'--workdir={folder} began with other parameters than --init_from='
+      f'{new["config"]["init_from"]} has now; give another folder, or --restart'
     )
 
 

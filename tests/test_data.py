@@ -229,6 +229,55 @@ def test_by_classes_refuses():
     data.by_classes(data.load('line'))
 
 
+@pytest.mark.parametrize('per_class', [1, 7, 100, 10**6])
+def test_per_class_keeps_so_many_of_each_class(per_class):
+  whole, some = data.load('digits'), data.load('digits', per_class=per_class)
+  had, have = (np.bincount(d.train.y).tolist() for d in (whole, some))
+  assert have == [min(n, per_class) for n in had]
+  assert some.spec.class_counts == tuple(have)
+  assert some.spec.examples == whole.spec.examples | {'train': sum(have)}
+  assert some.spec.largest_class == whole.spec.largest_class
+  for name in ('validation', 'test'):
+    for one, two in zip(getattr(whole, name), getattr(some, name), strict=True):
+      np.testing.assert_array_equal(one, two)
+  # The same ones every time, and among any larger number.
+  more = data.load('digits', per_class=per_class + 3)
+  assert (
+    set(rows(some.train)) <= set(rows(more.train)) <= set(rows(whole.train))
+  )
+  again = data.load('digits', per_class=per_class)
+  np.testing.assert_array_equal(again.train.x, some.train.x)
+
+
+def test_per_class_goes_by_the_classes_that_are_learned():
+  two = data.load('digits', positive=3, per_class=20)
+  assert np.bincount(two.train.y).tolist() == [20, 20]
+  parted = data.load('digits', split='classes', task='embedding', per_class=9)
+  assert parted.spec.class_counts == (9,) * 5 + (0,) * 5
+  assert set(parted.test.y) == {5, 6, 7, 8, 9}
+
+
+def test_per_class_standardises_with_what_is_left():
+  y = np.repeat(np.arange(2, dtype=np.int32), 40)
+  x = np.random.default_rng(0).normal(size=(80, 2)) * [1, 50] + 7
+  whole = splits.assemble('t', table(y, x, ('a', 'b')), validation=10)
+  some = splits.few(whole, 5)
+  assert some.train.x.shape == (10, 2)
+  np.testing.assert_allclose(some.train.x.mean(0), 0, atol=1e-5)
+  np.testing.assert_allclose(some.train.x.std(0), 1, atol=1e-5)
+  for name in ('train', 'test'):
+    units = [
+      getattr(d, name).x * d.spec.x_std + d.spec.x_mean for d in (whole, some)
+    ]
+    kept = np.isclose(units[1][:, None], units[0], atol=1e-3).all(2).any(1)
+    assert kept.all()
+
+
+def test_per_class_is_for_classes():
+  with pytest.raises(data.DataError, match=r'_class=5: .*line.*regression'):
+    data.load('line', per_class=5)
+
+
 def test_resize():
   digits = data.load('digits', resize=4)
   assert digits.spec.shape == (4, 4, 1)

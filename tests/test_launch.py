@@ -60,6 +60,7 @@ def test_folder_holds_what_scripts_rely_on(name, finished):
     'figures',
     'flagfile',
     'metrics.jsonl',
+    'report.html',
     'summary.json',
   }
   assert [p.name for p in (folder / 'checkpoint').iterdir() if p.is_dir()]
@@ -141,7 +142,13 @@ def test_summary_has_its_schema_and_adds_up(finished):
       assert high - low == pytest.approx(12.7062 * abs(one - two), rel=1e-4)
     accuracies.append(setting['test']['accuracy']['mean'])
   assert accuracies == sorted(accuracies, reverse=True)
-  assert set(found['timing']) == {'compile_s', 'train_s', 'examples_per_s'}
+  assert set(found['timing']) == {
+    'compile_s',
+    'train_s',
+    'examples_per_s',
+    'evaluate_s',
+    'save_s',
+  }
   assert all(value > 0 for value in found['timing'].values())
 
 

@@ -149,6 +149,8 @@ def test_summary_is_sorted_best_first_with_the_diverged_last():
     'compile_s': 1.0,
     'train_s': 2.0,
     'examples_per_s': 3.0,
+    'evaluate_s': 0.0,
+    'save_s': 0.0,
   }
   json.dumps(journal.clean(found), allow_nan=False)
 

@@ -15,6 +15,8 @@ from test_losses_contracts import CASES as LOSSES
 from test_losses_contracts import OPTIONS
 from test_metrics_contracts import CASES as METRICS
 from wrong_input import (
+  attribution,
+  examples,
   layers,
   losses,
   metrics,
@@ -22,6 +24,7 @@ from wrong_input import (
   ops,
   raised,
   training,
+  units,
   visualize,
   windows,
 )
@@ -29,12 +32,15 @@ from wrong_input import (
 from dlcore.catalogue import LAYERS
 
 TOPICS = (
+  attribution,
+  examples,
   layers,
   losses,
   metrics,
   models,
   ops,
   training,
+  units,
   visualize,
   windows,
 )
@@ -50,14 +56,23 @@ EXEMPT = {
   'flags': 'takes flags: tested in test_flags',
   'manual': 'takes flags: tested in test_flags',
   'reference': 'takes names of runs and files: tested in test_readme',
+  'page': 'takes files: tested in test_page',
   'report': 'takes flags: tested in test_launch',
   'results': 'takes what `sweep` made: tested in test_results',
   'signals': 'takes nothing',
+  'snapshots': 'takes files: tested in test_snapshots',
+  'tensorboard': 'takes files: tested in test_tensorboard',
+  'transfer': 'takes flags and files: tested in test_transfer_cli',
+  'views': 'takes a trained run: tested in test_views_units',
   'workdir': 'takes flags and files: tested in test_launch',
   'journal': 'takes files: tested in test_results and test_workdir',
   'data.fingerprint': 'takes any dataset',
   'gradcheck.main': 'takes nothing',
   'gradcheck.rows': 'takes nothing',
+  'inside.statistics.norms': 'takes any parameters, and measures them',
+  'inside.units.deconvolution': 'takes any network',
+  'inside.units.guided': 'takes any network',
+  'modes.run': 'takes flags: tested in test_inspect and test_predict',
   'layers.flatten': 'takes examples of any shape and dtype',
   'layers.has_batch_norm': 'takes any layer',
   'layers.lift': 'takes any function, which checks its own input',

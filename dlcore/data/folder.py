@@ -60,7 +60,7 @@ def read(name: str, path: str, *, resize: int) -> Source:
       (classes.index(c), file) for c in classes for file in listing.get(c, ())
     ]
     x = images.read(
-      name,
+      f'dataset {show(name)}',
       ((os.path.relpath(file, root), file) for _, file in found),
       resize=resize,
     )
@@ -73,6 +73,25 @@ def read(name: str, path: str, *, resize: int) -> Source:
     class_names=tuple(_printable(c) for c in classes),
     notes=notes,
   )
+
+
+def files(root: str) -> list[str]:
+  """Lists the images of a folder, and of those below it, without classes.
+
+  Args:
+    root: the folder.
+
+  Returns:
+    Paths from `root` on, in the order of names.
+  """
+  found = [
+    os.path.join(root, entry)
+    for entry in os.listdir(root)
+    if _is_image(entry) and not os.path.isdir(os.path.join(root, entry))
+  ]
+  for listed in _listing(root).values():
+    found += listed
+  return sorted(os.path.relpath(file, root) for file in found)
 
 
 def _folders(root: str) -> list[str]:
@@ -95,14 +114,14 @@ def _listing(root: str) -> dict[str, list[str]]:
   for name in _folders(root):
     files = []
     for folder, _, below in os.walk(os.path.join(root, name)):
-      files += [
-        os.path.join(folder, file)
-        for file in below
-        if file.lower().endswith(images.ENDINGS) and file[0] != '.'
-      ]
+      files += [os.path.join(folder, file) for file in below if _is_image(file)]
     if files:
       listing[name] = sorted(files)
   return listing
+
+
+def _is_image(file: str) -> bool:
+  return file.lower().endswith(images.ENDINGS) and file[0] != '.'
 
 
 def _printable(name: str) -> str:

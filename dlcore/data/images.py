@@ -8,7 +8,7 @@ here; the training step converts them.
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -26,21 +26,26 @@ EQUAL = 'three equal channels stored as one'
 
 
 def read(
-  name: str, files: Iterable[tuple[str, str | IO[bytes]]], *, resize: int
+  what: str,
+  files: Iterable[tuple[str, str | IO[bytes]]],
+  *,
+  resize: int,
+  shape: tuple[int, ...] = (),
 ) -> Array:
   """Reads image files into one array.
 
   Args:
-    name: of the set, for messages.
+    what: they belong to, for messages.
     files: pairs of what to call a file in messages, and its path or stream.
     resize: side in pixels images are resized to; 0 leaves them.
+    shape: `(H, W, C)` of those a network was trained on; (): any one size.
 
   Returns:
     `u8[N, H, W, C]`, C = 1 if every image is grey, else 3.
 
   Raises:
     DataError: files that are no images, too large images, different sizes
-      without `resize`.
+      without `resize`, another size than that of `shape`.
   """
   from PIL import Image
 
@@ -67,9 +72,11 @@ def read(
       except Exception:  # each of Pillow's decoders fails in its own way
         broken.append(label)
         continue
-      if rows and row.shape[:2] != rows[0].shape[:2]:
+      if shape:
+        check_size(f'image {show(label)}', row, shape)
+      elif rows and row.shape[:2] != rows[0].shape[:2]:
         raise DataError(
-          f'dataset {show(name)} has images of different sizes, '
+          f'{what} has images of different sizes, '
           f'{_size(rows[0])} ({show(first, 40)}) and {_size(row)} '
           f'({show(label, 40)}); give --resize=64'
         )
@@ -77,7 +84,7 @@ def read(
       rows.append(row)
   if broken:
     raise DataError(
-      f'dataset {show(name)} has {len(broken)} unreadable image(s): '
+      f'{what} has {len(broken)} unreadable image(s): '
       f'{names(broken, 3)}; repair or remove them'
     )
   if all(row.ndim == 2 for row in rows):
@@ -142,6 +149,59 @@ def same_channels(x: Array, channels: int) -> Array:
   if channels == 1:
     return np.ascontiguousarray(x[..., :1])
   return np.repeat(x, channels, axis=-1)
+
+
+def check_size(what: str, image: Array, shape: tuple[int, ...]) -> None:
+  """Refuses an image of another size than those of training.
+
+  Args:
+    what: to call it in the message.
+    image: `u8[H, W, ...]`.
+    shape: `(H, W, C)` of those the network was trained on.
+
+  Raises:
+    DataError: the sizes differ.
+  """
+  if image.shape[:2] != shape[:2]:
+    side = f'or train with --resize={shape[0]}'
+    raise DataError(
+      f'{what} is {_size(image)}; the run was trained on images of '
+      f'{shape[1]}x{shape[0]}: resize it'
+      + (f', {side}' if shape[0] == shape[1] else '')
+    )
+
+
+def fit_channels(x: Array, labels: Sequence[str], channels: int) -> Array:
+  """Brings images to the channels of training, where nothing gets lost.
+
+  Args:
+    x: `u8[N, H, W, C]`.
+    labels: N texts to call the images in messages.
+    channels: of those the network was trained on.
+
+  Returns:
+    `u8[N, H, W, channels]`: grey images with three equal channels where three
+    are wanted, and the reverse.
+
+  Raises:
+    DataError: an image in colour where grey ones are expected, or another
+      number of channels.
+  """
+  have = x.shape[-1]
+  if have == channels:
+    return x
+  if (have, channels) == (1, 3) or (channels == 1 and grey(x)):
+    return same_channels(x, channels)
+  if (have, channels) == (3, 1):
+    colour = next(i for i in range(len(x)) if not grey(x[i : i + 1]))
+    raise DataError(
+      f'{labels[colour]} is in colour; the run was trained on grey images: '
+      'convert it to grey'
+    )
+  raise DataError(
+    f'{labels[0]} has {have} channel(s); the run was trained on images with '
+    f'{channels}'
+  )
 
 
 def _decode(file: str | IO[bytes]) -> 'Image.Image':

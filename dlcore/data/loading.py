@@ -12,7 +12,7 @@ from dlcore.data.dataset import (
   check_task,
   show,
 )
-from dlcore.data.splits import assemble, by_classes, one_against_all
+from dlcore.data.splits import assemble, by_classes, few, one_against_all
 
 LARGEST = 2048  # pixels a side, for --resize
 
@@ -25,6 +25,7 @@ def load(
   validation: int = 10,
   folds: int = 0,
   fold: int = 1,
+  per_class: int = 0,
   split: str = 'examples',
   positive: int = -1,
   resize: int = 0,
@@ -44,6 +45,9 @@ def load(
     folds: instead, hold out one of so many equal parts, as cross-validation
       does in turn; 0: the share.
     fold: which of them, from 1.
+    per_class: train on at most so many examples of each class, always the same
+      ones, the first of any larger number; 0: all. What validates and tests
+      stays.
     split: what is held out for testing: 'examples' of every class, or the
       second half of the 'classes'.
     positive: the class that becomes 1 in two classes, all others 0; -1 leaves
@@ -85,6 +89,8 @@ def load(
       )
     check_task(dataset, source.task, 'classification')
     whole = one_against_all(whole, positive)
+  if per_class:
+    whole = few(whole, per_class)
   unseen = len(np.setdiff1d(whole.test.y, whole.train.y))
   if task == 'classification' and unseen and not open_set:
     raise DataError(

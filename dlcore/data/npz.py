@@ -5,9 +5,9 @@ are `[N, H, W]` or `[N, H, W, C]`, uint8, or float in [0, 1]; labels are
 integers from 0. An array `class_names` may name the classes.
 """
 
+import contextlib
 import os
-import zipfile
-import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -40,7 +40,10 @@ def read(name: str, path: str) -> Source:
   notes: list[str] = []
   splits = []
   for split in ('train', 'test'):
-    x = _images(f'{split}_images', arrays[f'{split}_images'], notes)
+    given = arrays[f'{split}_images']
+    x = pixels(f'{split}_images', given)
+    if given.dtype.kind == 'f':
+      notes.append('floats in [0, 1] rounded to uint8')
     y = _labels(f'{split}_labels', arrays[f'{split}_labels'])
     if len(x) != len(y):
       raise DataError(
@@ -82,43 +85,87 @@ def read(name: str, path: str) -> Source:
   )
 
 
-def _arrays(path: str) -> dict[str, Array]:
+def one(path: str) -> Array:
+  """Reads one array: that of a .npy file, or that called x in a .npz file.
+
+  Args:
+    path: the file; in a .npz file with one array alone, any name will do.
+
+  Returns:
+    The array; that of a .npy file stays on the disk until it is used.
+
+  Raises:
+    DataError: there is no such file or array, or it holds no plain arrays.
+  """
+  file = _existing(path)
+  with _told(path), open(file, 'rb') as stream:
+    if stream.read(6) == b'\x93NUMPY':
+      return np.load(file, mmap_mode='r', allow_pickle=False)
+    stream.seek(0)
+    archive = np.load(stream, allow_pickle=False)
+    listed = archive.files
+    only = listed[0] if len(listed) == 1 else 'x'
+    if only in listed:
+      return _array(only, archive[only])
+  raise DataError(
+    f'{show(path)} has the arrays {names(listed)}; call the one to read x'
+  )
+
+
+def _existing(path: str) -> str:
   file = os.path.expanduser(path)
   if not os.path.isfile(file):
     raise DataError(f'npz file {show(path)} does not exist; check the path')
+  return file
+
+
+def _array(name: str, found: object) -> Array:
+  if not isinstance(found, np.ndarray):  # bytes that NumPy left alone
+    raise ValueError(f'{name} is no array')
+  return found
+
+
+def _arrays(path: str) -> dict[str, Array]:
+  file = _existing(path)
   wanted = (*ARRAYS, 'class_names')
+  with _told(path), open(file, 'rb') as stream:
+    archive = np.load(stream, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+      raise ValueError('one array, not an archive')
+    # The others are only listed.
+    return {
+      name: _array(name, archive[name]) if name in wanted else np.empty(0)
+      for name in archive.files
+    }
+
+
+@contextlib.contextmanager
+def _told(path: str) -> Iterator[None]:
+  """Turns what NumPy raises of a file that is not its own into one line."""
+  lone = path.lower().endswith('.npy')
   try:
-    with open(file, 'rb') as stream:
-      archive = np.load(stream, allow_pickle=False)
-      if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError('one array, not an archive')
-      # The others are only listed.
-      arrays = {
-        name: archive[name] if name in wanted else np.empty(0)
-        for name in archive.files
-      }
-    for name, array in arrays.items():
-      if not isinstance(array, np.ndarray):  # bytes that NumPy left alone
-        raise ValueError(f'{name} is no array')
-    return arrays
-  except (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    SyntaxError,
-    zipfile.BadZipFile,
-    zlib.error,
-  ) as error:
+    yield
+  except Exception as error:  # damage is met in many ways
     raise DataError(
-      f'{show(path)} cannot be read as an npz file of plain arrays '
-      f'({show(str(error))}); write it with numpy.savez'
+      f'{show(path)} cannot be read as an {"npy" if lone else "npz"} file of '
+      f'plain arrays ({show(str(error))}); write it with numpy.save'
+      + ('' if lone else 'z')
     ) from None
 
 
-def _images(array: str, x: Array, notes: list[str]) -> Array:
+def pixels(array: str, x: Array) -> Array:
+  """Checks images, and rounds those in [0, 1].
+
+  Args:
+    array: what to call them in messages.
+    x: `u8` or `f[N, H, W]` or `[N, H, W, C]`.
+
+  Returns:
+    `u8[N, H, W, C]`.
+
+  Raises:
+    DataError: another shape, type or range.
+  """
   shape = list(x.shape)
   if x.ndim not in (3, 4) or 0 in shape:
     raise DataError(f'{array} is {shape}; expected [N, H, W] or [N, H, W, C]')
@@ -129,7 +176,6 @@ def _images(array: str, x: Array, notes: list[str]) -> Array:
         'expected uint8, or floats in [0, 1]'
       )
     x = np.rint(x * 255).astype(np.uint8)
-    notes.append('floats in [0, 1] rounded to uint8')
   elif x.dtype != np.uint8:
     raise DataError(
       f'{array} has type {x.dtype}; expected uint8, or floats in [0, 1]'

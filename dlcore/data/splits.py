@@ -197,10 +197,7 @@ def by_classes(dataset: Dataset) -> Dataset:
       f'dataset {show(spec.name)} has {len(present)} classes; a split by class '
       'needs at least 4, two to learn from and two to test'
     )
-  parts = [dataset.train, dataset.validation, dataset.test]
-  if spec.x_mean:
-    mean, std = np.array(spec.x_mean), np.array(spec.x_std)
-    parts = [Split(part.x * std + mean, part.y) for part in parts]
+  parts = _plain(dataset)
   known = present[: len(present) // 2]
   rng = np.random.default_rng(0)
 
@@ -221,6 +218,44 @@ def by_classes(dataset: Dataset) -> Dataset:
     test=pick(parts, False),
   )
   return _count(_standardise(result) if spec.x_mean else result)
+
+
+def few(dataset: Dataset, per_class: int) -> Dataset:
+  """Keeps some training examples of each class; all validate and test.
+
+  Args:
+    dataset: a classification set.
+    per_class: how many at most: the first in the split's order, so that fewer
+      are a part of more.
+
+  Returns:
+    The dataset with a smaller training split, in the same order.
+
+  Raises:
+    DataError: the set is for regression.
+  """
+  spec = dataset.spec
+  if spec.task != 'classification':
+    raise DataError(
+      f'--per_class={per_class}: dataset {show(spec.name)} is for regression '
+      'and has no classes; leave it out'
+    )
+  train, *others = _plain(dataset)
+  chosen = [
+    np.flatnonzero(train.y == c)[:per_class] for c in np.unique(train.y)
+  ]
+  train = _take(train, np.sort(np.concatenate(chosen)))
+  result = Dataset(spec, train, *others)
+  return _count(_standardise(result) if spec.x_mean else result)
+
+
+def _plain(dataset: Dataset) -> list[Split]:
+  """Gives the splits with the columns in their own units."""
+  spec, *parts = dataset
+  if spec.x_mean:
+    mean, std = np.array(spec.x_mean), np.array(spec.x_std)
+    parts = [Split(part.x * std + mean, part.y) for part in parts]
+  return parts
 
 
 def _take(part: Split, index: Array) -> Split:

@@ -9,6 +9,7 @@ import csv
 import difflib
 import math
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -50,13 +51,7 @@ def read(name: str, path: str, *, target: str, task: str) -> Source:
     )
   columns, feature_names = [], []
   for i, column in enumerate(header):
-    words = [row[i] for row in rows]
-    for line, word in zip(lines, words, strict=True):
-      if word.lower() in _MISSING:
-        raise DataError(
-          f'{show(path)}: column {show(column)} has no value in line {line}; '
-          'fill it in or remove the line'
-        )
+    words = _words(path, column, lines, [row[i] for row in rows])
     numbers = _numbers(path, column, lines, words)
     if column == target:
       y, class_names = _target(path, target, words, numbers, task)
@@ -86,6 +81,87 @@ def read(name: str, path: str, *, target: str, task: str) -> Source:
     target_names=() if class_names else (target,),
     standardise=True,
   )
+
+
+def encode(path: str, feature_names: Sequence[str]) -> np.ndarray:
+  """Reads the columns of a csv file that a network was trained on.
+
+  Args:
+    path: the file; its columns may be in another order, and more.
+    feature_names: as `read` gave them, 'column' or 'column=word'.
+
+  Returns:
+    `f64[N, D]`, columns not standardised.
+
+  Raises:
+    DataError: what `read` raises of a file; a column is missing, a word was
+      not met in training or stands where numbers are expected.
+  """
+  header, lines, rows = _rows(path)
+  origins = [_origin(name, header, feature_names) for name in feature_names]
+  missing = [c for c in dict.fromkeys(origins) if c not in header]
+  if missing:
+    close = difflib.get_close_matches(missing[0], header, 1, 0.7)
+    guess = f'; is {show(close[0])} meant for it?' if close else ''
+    raise DataError(
+      f'{show(path)} lacks the column(s) {names(missing)} of training{guess}; '
+      f'its columns are {names(header, 12)}'
+    )
+  columns = []
+  for column in dict.fromkeys(origins):
+    i = header.index(column)
+    words = _words(path, column, lines, [row[i] for row in rows])
+    if column in feature_names:
+      numbers = _numbers(path, column, lines, words)
+      if numbers is None:
+        line, word = next(
+          pair
+          for pair in zip(lines, words, strict=True)
+          if not _is_number(pair[1])
+        )
+        raise DataError(
+          f'{show(path)}: column {show(column)} is {show(word)} in line {line};'
+          ' the run was trained on numbers there'
+        )
+      columns.append(numbers)
+      continue
+    known = [
+      name.removeprefix(f'{column}=')
+      for name, origin in zip(feature_names, origins, strict=True)
+      if origin == column
+    ]
+    for line, word in zip(lines, words, strict=True):
+      if word not in known:
+        raise DataError(
+          f'{show(path)}: column {show(column)} is {show(word)} in line {line};'
+          f' the run was trained on {names(known, 12)}'
+        )
+    columns += [np.array([w == k for w in words], float) for k in known]
+  return np.stack(columns, 1)
+
+
+def _origin(name: str, header: list[str], feature_names: Sequence[str]) -> str:
+  """The column that a feature is made from, which may itself hold '='."""
+  if name in header:
+    return name
+  usual = name.partition('=')[0]
+  for column in (*sorted(header, key=len, reverse=True), usual):
+    if name.startswith(f'{column}=') and column not in feature_names:
+      return column
+  return name
+
+
+def _words(
+  path: str, column: str, lines: list[int], words: list[str]
+) -> list[str]:
+  """The column as it is; refuses a missing value."""
+  for line, word in zip(lines, words, strict=True):
+    if word.lower() in _MISSING:
+      raise DataError(
+        f'{show(path)}: column {show(column)} has no value in line {line}; '
+        'fill it in or remove the line'
+      )
+  return words
 
 
 def _rows(path: str) -> tuple[list[str], list[int], list[list[str]]]:

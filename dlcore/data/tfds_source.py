@@ -301,7 +301,7 @@ def _split(
       labels.append(int(row[fields.y]))
       yield f'{split} {len(labels) - 1}', io.BytesIO(row[fields.x])
 
-  x = images.read(name, files(), resize=resize)
+  x = images.read(f'dataset {show(name)}', files(), resize=resize)
   if images.grey(x):
     x = images.same_channels(x, 1)
   part = Split(x, np.array(labels, np.int32))

@@ -2,12 +2,10 @@
 
 import importlib
 
-from dlcore import compilation
-from dlcore.flags import Settings
-from dlcore.modes import trained
+from dlcore import flags
 
 
-def run(settings: Settings) -> None:
+def run(settings: flags.Settings) -> None:
   """Runs the mode that a command line names, on the run it names.
 
   Args:
@@ -16,6 +14,9 @@ def run(settings: Settings) -> None:
   Raises:
     Ended: one line for whatever is wrong.
   """
+  from dlcore import compilation  # starts JAX, which not every mode needs
+  from dlcore.modes import trained
+
   if settings.run.cache:
     compilation.keep()
   mode = importlib.import_module(f'dlcore.modes.{settings.run.mode}')

@@ -220,7 +220,9 @@ def _gap(height: int) -> int:
   return max(1, round(height / 16))
 
 
-def _sheet(images: np.ndarray, gap: int, blank: float) -> np.ndarray:
+def _sheet(
+  images: np.ndarray, gap: int, blank: float | tuple[float, ...]
+) -> np.ndarray:
   """Lays f[R, C, H, W, K] out as one f[R (H + gap), C (W + gap), K]."""
   rows, columns, height, width, channels = images.shape
   sheet = np.full(

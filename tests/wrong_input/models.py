@@ -152,6 +152,9 @@ TABLE |= {
     wrong(NET, SCORES, F(4), says=('f[..., 3]', 'got shape (4,)')),
     wrong(NET, SCORES, I(3), says=INTS),
   ],
+  'models.coded': [
+    wrong(NET, SCORES, F(4), says=('f[..., 3]', 'got shape (4,)')),
+  ],
   'models.fitting': [
     wrong('lenet', (3,), 2, says=("one of ['linear'", "got 'lenet'")),
     *(

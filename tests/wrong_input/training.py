@@ -222,6 +222,10 @@ SWEEP = {
       says=("names out of ['learning_rate'", "got ['epochs']"),
     ),
   ],
+  'sweep.choose': [
+    wrong('both', layers.linear(), (3,), 2, says=("'vmap'", "got 'both'")),
+    wrong('map', layers.linear(), (3,), 0, says=('at least 1', 'and 0')),
+  ],
   'sweep.programs': [
     wrong(
       make,

@@ -1,4 +1,4 @@
-"""Looking inside a trained network: arrays in, arrays out."""
+"""The pictures that an experiment draws of what it has learned."""
 
 from collections.abc import Callable
 from typing import Any
