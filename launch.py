@@ -27,6 +27,7 @@ def run(settings: flags.Settings) -> None:
     page,
     report,
     results,
+    shown,
     sweep,
     tensorboard,
     transfer,
@@ -100,8 +101,8 @@ def run(settings: flags.Settings) -> None:
       summary = results.summarise(
         settings, states, tests, experiment, dataset, timing
       )
-      summary |= drive.described(settings, runs, states, summary, dataset)
-      drive.draw(settings, runs, states, summary, dataset, folder)
+      summary |= shown.described(settings, runs, states, summary, dataset)
+      shown.draw(settings, runs, states, summary, dataset, folder)
       if board:
         tensorboard.pictures(folder)
       with journal.saving(folder):

@@ -8,7 +8,7 @@ f32 in [0, 1]. A work is written 'W1', or with changes, 'W1:batch=512',
 
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,7 +91,8 @@ def find(name: str) -> Work:
       raise ValueError(f'{name}: a work has no {field!r}')
     if field == 'width' and not work.width:
       raise ValueError(f'{name}: the network of {base} has one width')
-    work = work._replace(**{field: int(value or 1)})
+    changed: dict[str, Any] = {field: int(value or 1)}
+    work = work._replace(**changed)
   if work.examples < work.batch or min(work.batch, work.seeds) < 1:
     raise ValueError(f'{name}: an epoch has to hold a batch')
   return work

@@ -103,8 +103,8 @@ def modules() -> Iterator[Module]:
 
   The public names of a module are the functions and classes that it defines,
   but for those that begin with an underscore, and of a package also those that
-  its `__init__` imports from its own modules. A package that imports modules (`ops`) has one section for
-  each.
+  its `__init__` imports from its own modules. A package that imports modules
+  (`ops`) has one section for each.
 
   Yields:
     One Module after the other, in the order of the page.

@@ -15,25 +15,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from dlcore import (
   checkpoint,
   journal,
-  report,
-  results,
+  progress,
   signals,
   snapshots,
   sweep,
   tensorboard,
   train,
-  visualize,
 )
-from dlcore import config as configs
 from dlcore.compilation import compiled, traced
-from dlcore.data import Dataset
 from dlcore.errors import CheckpointError, DiskError, Interrupted, UsageError
-from dlcore.flags import Settings
 
 CHUNK_SECONDS = 2.0
 SAVE_SECONDS = 30.0
@@ -185,7 +179,7 @@ def fit(
   )
   run['compile_s'] += init_s + advance_s
   total, rate, saved = epochs * steps, 0.0, time.perf_counter()
-  progress = Progress(epochs, position / steps)
+  bar = progress.Progress(epochs, position / steps)
   running = not bool(np.all(states.halted))
   unwritten: list[dict[str, Any]] = []
   unkept: list[tuple[int, Any]] = []
@@ -225,7 +219,7 @@ def fit(
         ran = curves['ran'][:, ended - 1].any()
         if ran and epoch + ended in snapshot_epochs:
           unkept.append((epoch + ended, snapshots.host(states.params)))
-      progress.show(position / steps, found)
+      bar.show(position / steps, found)
       number = asked()
       final = position >= total or not running or number > 0
       due = final or time.perf_counter() - saved > SAVE_SECONDS
@@ -250,7 +244,7 @@ def fit(
       if due:
         saved = time.perf_counter()
     number = number or asked()
-  progress.close()
+  bar.close()
   if number:
     raise Interrupted(
       f'{signal.Signals(number).name}: saved after {position / steps:.4g} '
@@ -264,57 +258,6 @@ def fit(
     save_s=run['save_s'],
   )
   return states, timing
-
-
-class Progress:
-  """A progress bar with the time left; plain lines where there is no terminal.
-
-  The one object with a state in the package: it stands for the screen.
-  """
-
-  def __init__(self, epochs: int, done: float):
-    """Starts the clock at `done` epochs."""
-    self.epochs, self.first = epochs, done
-    self.start = self.shown = time.perf_counter()
-    self.text = ''
-    self.bar = None
-    if sys.stderr.isatty():
-      self.bar = tqdm(
-        total=epochs,
-        initial=done,
-        dynamic_ncols=True,
-        bar_format='{desc}{percentage:3.0f}%|{bar}| {n:.4g}/{total} epochs '
-        '[{elapsed}<{remaining}{postfix}]',
-      )
-
-  def show(self, done: float, found: list[dict[str, Any]]) -> None:
-    """Shows the means over the runs of the last epoch."""
-    if found:
-      last = [row for row in found if row['epoch'] == found[-1]['epoch']]
-      losses = [n for n in last[0] if n.endswith('/loss')]
-      others = [
-        n for n in last[0] if n.startswith('validation/') and n not in losses
-      ]
-      self.text = '  '.join(
-        f'{n} {np.mean([row[n] for row in last]):.4g}'
-        for n in [*losses, *others][:4]
-      )
-    if self.bar is not None:
-      self.bar.set_postfix_str(self.text, refresh=False)
-      self.bar.update(done - self.bar.n)
-      return
-    now = time.perf_counter()
-    if done < self.epochs and now - self.shown < CHUNK_SECONDS:
-      return
-    self.shown = now
-    left = (now - self.start) / (done - self.first) * (self.epochs - done)
-    end = '' if done >= self.epochs else f'  {left:.0f} s left'
-    print(f'epoch {done:.4g}/{self.epochs}  {self.text}{end}', flush=True)
-
-  def close(self) -> None:
-    """Leaves the screen in order."""
-    if self.bar is not None:
-      self.bar.close()
 
 
 def evaluate(
@@ -392,94 +335,3 @@ def restore(
   if restored is None:
     raise CheckpointError(f'{folder}: holds no checkpoint; train there first')
   return restored[1]
-
-
-def best(
-  settings: Settings,
-  runs: sweep.Runs,
-  states: train.State,
-  summary: dict[str, Any],
-  dataset: Dataset,
-) -> tuple[int, train.Experiment, Any] | None:
-  """Finds the run that is shown: of the best setting, the lowest seed.
-
-  Args:
-    settings: the parsed command line.
-    runs: the runs.
-    states: their last states.
-    summary: from `results.summarise`; its first setting is the best.
-    dataset: the splits on the host.
-
-  Returns:
-    Its place among all runs, its experiment and its best parameters; None where
-    every run diverged.
-  """
-  found = results.best(summary, list(settings.swept))
-  if not found:
-    return None
-  at = found[0]
-  config = configs.replace(
-    settings.config, {name: float(v[at]) for name, v in runs.floats.items()}
-  )
-  params = jax.tree.map(lambda a: a[at], states.best_params)
-  return at, settings.module.experiment(config, dataset.spec), params
-
-
-def described(
-  settings: Settings,
-  runs: sweep.Runs,
-  states: train.State,
-  summary: dict[str, Any],
-  dataset: Dataset,
-) -> dict[str, Any]:
-  """Describes data and network, and looks inside the run that is shown.
-
-  Args:
-    settings: the parsed command line.
-    runs: the runs.
-    states: their last states.
-    summary: from `results.summarise`; its first setting is the best.
-    dataset: the splits on the host.
-
-  Returns:
-    The 'data', 'network' and 'inside' of a summary, the last one unless every
-    run diverged.
-  """
-  shown = best(settings, runs, states, summary, dataset)
-  if shown is None:
-    experiment = settings.module.experiment(settings.config, dataset.spec)
-    return report.parts(dataset.spec, experiment.model)
-  at, experiment, params = shown
-  found = report.inside(experiment, params, dataset.test)
-  return report.parts(dataset.spec, experiment.model) | {
-    'inside': {'seed': summary['runs'][at]['seed']} | found
-  }
-
-
-def draw(
-  settings: Settings,
-  runs: sweep.Runs,
-  states: train.State,
-  summary: dict[str, Any],
-  dataset: Dataset,
-  folder: pathlib.Path,
-) -> None:
-  """Draws the curves of all runs, and the pictures of the best one.
-
-  Args:
-    settings: the parsed command line.
-    runs: the runs.
-    states: their last states.
-    summary: from `results.summarise`; its first setting is the best.
-    dataset: the splits on the host.
-    folder: of the run; pictures go to `figures/`.
-  """
-  swept = list(settings.swept)
-  figures = {'curves': visualize.curves(journal.read(folder), by=swept)}
-  shown = best(settings, runs, states, summary, dataset)
-  if shown:
-    _, experiment, params = shown
-    figures |= experiment.figures(params, dataset)
-  for name, figure in figures.items():
-    with journal.saving(folder):
-      figure.savefig(folder / 'figures' / f'{name}.png', dpi=120)

@@ -19,7 +19,7 @@ from absl import flags
 
 import experiments
 from dlcore import config as configs
-from dlcore import manual
+from dlcore import manual, mode_flags
 from dlcore.errors import UsageError
 
 # What an i32 and an f32 on the device can hold.
@@ -248,10 +248,10 @@ def parse(argv: list[str]) -> Settings:
   if mode is not None:
     (field,) = (f for f in configs.fields(configs.Run()) if f.name == 'mode')
     Parser(field).parse(mode)
-  if mode in configs.TOOLS:
-    tool = configs.TOOLS[mode]()
+  if mode in mode_flags.TOOLS:
+    tool = mode_flags.TOOLS[mode]()
     return settle(mode, None, tool, tool.__doc__ or '', arguments)
-  if mode in configs.USES:
+  if mode in mode_flags.USES:
     return _using(mode, arguments)
   if mode == 'evaluate' and not _wants_help(arguments):
     # A trained run knows its flags.
@@ -280,8 +280,8 @@ def parse(argv: list[str]) -> Settings:
 
 def _using(mode: str, arguments: list[str]) -> Settings:
   """Parses the flags of a mode that uses a trained run, and that run's own."""
-  text = configs.USES[mode].__doc__ or ''
-  asked = settle(mode, None, configs.USES[mode](), text, arguments)
+  text = mode_flags.USES[mode].__doc__ or ''
+  asked = settle(mode, None, mode_flags.USES[mode](), text, arguments)
   known = _trained(mode, asked.run.workdir)
   name = _given(known, 'experiment') or ''
   if name not in names():
@@ -364,7 +364,7 @@ def settle(
     if 'Non-boolean' in why:
       why = why.split(':')[0].removeprefix('flag ') + ': give true or false'
     raise UsageError(why) from None
-  if rest and name not in configs.FOLDERS:
+  if rest and name not in mode_flags.FOLDERS:
     raise UsageError(
       f"'{short(rest[0])}' is not a flag: flags are --name=value"
     )

@@ -276,7 +276,23 @@ def drills() -> str:
   return '\n'.join(lines)
 
 
-TABLES = {'results': table, 'drills': drills}
+def benchmarks() -> str:
+  """Renders the tables of speed.
+
+  Returns:
+    Markdown; '' where nothing was measured.
+  """
+  from benchmarks import tables  # of a checkout, not of what is installed
+
+  return tables.table()
+
+
+TABLES = {
+  'results': table,
+  'transfer': transfer,
+  'drills': drills,
+  'benchmarks': benchmarks,
+}
 
 
 def rendered(readme: str) -> str:

@@ -5,8 +5,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from dlcore import __version__, errors, models, results, summary, train
-from dlcore import config as configs
+from dlcore import (
+  __version__,
+  errors,
+  mode_flags,
+  models,
+  results,
+  summary,
+  train,
+)
 from dlcore.data import Spec, Split
 from dlcore.flags import Settings
 from dlcore.inside import statistics
@@ -72,7 +79,7 @@ def plan(
   return '\n'.join(lines)
 
 
-def network(config: configs.Summary) -> str:
+def network(config: mode_flags.Summary) -> str:
   """Writes the table of one network, without making its weights.
 
   Args:

@@ -1,8 +1,8 @@
 """The folder of a run: its files, its lock, and going on where it stopped.
 
 `config.json`, `flagfile`, `metrics.jsonl`, `summary.json`, `report.html`,
-`checkpoint/` and `figures/` are a contract that scripts may rely on. One process
-at a time writes to a folder.
+`checkpoint/` and `figures/` are a contract that scripts may rely on. One
+process at a time writes to a folder.
 """
 
 import contextlib

@@ -17,7 +17,7 @@ def main(settings: Settings) -> None:
   """Compares the runs that a command line names: prints a table, and a page.
 
   Args:
-    settings: of `flags.parse`, its config a `config.Compare`.
+    settings: of `flags.parse`, its config a `mode_flags.Compare`.
 
   Raises:
     UsageError: for fewer than two folders, one without a finished run, or runs

@@ -32,7 +32,7 @@ def main(settings: Settings) -> None:
   """Describes the set that a command line names.
 
   Args:
-    settings: of `flags.parse`, its config a `config.Survey`.
+    settings: of `flags.parse`, its config a `mode_flags.Survey`.
 
   Raises:
     UsageError: for an --output that is a file.

@@ -22,7 +22,7 @@ def main(run: Trained) -> None:
   view: its files, and what one sees.
 
   Args:
-    run: a trained run; its options are `config.Inspect`.
+    run: a trained run; its options are `mode_flags.Inspect`.
 
   Raises:
     UsageError: for an unknown view or layer, a view asked for that does not

@@ -43,7 +43,7 @@ def main(run: Trained) -> None:
   """Predicts, and writes the file.
 
   Args:
-    run: a trained run; `settings.options` are flags of `config.Predict`.
+    run: a trained run; `settings.options` are flags of `mode_flags.Predict`.
 
   Raises:
     Ended: one line for whatever is wrong.

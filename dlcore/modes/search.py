@@ -26,7 +26,7 @@ def main(run: Trained) -> None:
   """Searches, prints the table, and writes it with a sheet of pictures.
 
   Args:
-    run: a trained run; `settings.options` are flags of `config.Search`.
+    run: a trained run; `settings.options` are flags of `mode_flags.Search`.
 
   Raises:
     Ended: one line for whatever is wrong.
