@@ -25,7 +25,7 @@ LAUNCHES = {
   'W1': (
     'W1:examples=128',
     '--experiment=classification --dataset=npz:{data} --network=mlp '
-    '--batch_size=128',
+    '--hidden=512 --batch_size=128',
   ),
   'W2': (
     'W2:examples=128',
@@ -41,12 +41,12 @@ LAUNCHES = {
 FIRST_STEP = """
 import json, os, sys, time
 import launch
-from dlcore import drive
+from dlcore import progress
 def show(self, *_):
   seconds = time.time() - float(os.environ['BORN'])
   os.write(1, json.dumps({'ready_s': seconds}).encode())
   os._exit(0)
-drive.Progress.show = show
+progress.Progress.show = show
 sys.exit(launch.main(['launch.py', *sys.argv[1:]]))
 """
 
