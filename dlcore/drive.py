@@ -7,6 +7,7 @@ steps of one, as take about two seconds; that changes nothing in the results.
 
 import contextlib
 import pathlib
+import resource
 import signal
 import sys
 import time
@@ -44,6 +45,7 @@ class Timing(NamedTuple):
     examples_per_s: training examples seen by all runs over `train_s`.
     evaluate_s: seconds of evaluating the test split, likewise.
     save_s: seconds of writing metrics and checkpoints.
+    memory_gb: most memory the process has held, in 1e9 bytes.
   """
 
   compile_s: float
@@ -51,6 +53,7 @@ class Timing(NamedTuple):
   examples_per_s: float
   evaluate_s: float = 0.0
   save_s: float = 0.0
+  memory_gb: float = 0.0
 
 
 def device() -> str:
@@ -287,7 +290,7 @@ def timed(
   test: Any,
   timing: Timing,
 ) -> tuple[dict[str, np.ndarray], Timing]:
-  """Computes the test metrics as `evaluate`, and books the time.
+  """Computes the test metrics as `evaluate`, and books time and memory.
 
   Args:
     programs: from `sweep.programs`.
@@ -304,7 +307,10 @@ def timed(
   )
   start = time.perf_counter()
   found = jax.device_get(program(runs, states.best_params, test))
+  unit = 1 if sys.platform == 'darwin' else 1024
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return found, timing._replace(
+    memory_gb=peak * unit / 1e9,
     compile_s=timing.compile_s + compile_s,
     evaluate_s=timing.evaluate_s + time.perf_counter() - start,
   )

@@ -253,6 +253,7 @@ def closing(folder: pathlib.Path, summary: dict[str, Any]) -> str:
     else 'one seed: no spread; give --seeds=8 for one'
   )
   timing = summary['timing']
+  held = timing.get('memory_gb')
   return '\n'.join(
     [
       '',
@@ -262,7 +263,8 @@ def closing(folder: pathlib.Path, summary: dict[str, Any]) -> str:
       '',
       f'compiled in {seconds(timing["compile_s"])}, trained in '
       f'{seconds(timing["train_s"])} '
-      f'({timing["examples_per_s"]:,.0f} examples/s)',
+      f'({timing["examples_per_s"]:,.0f} examples/s)'
+      + (f', at most {timing["memory_gb"]:.2g} GB of memory' if held else ''),
       f'results in {folder}',
     ]
   )

@@ -151,6 +151,7 @@ def test_summary_is_sorted_best_first_with_the_diverged_last():
     'examples_per_s': 3.0,
     'evaluate_s': 0.0,
     'save_s': 0.0,
+    'memory_gb': 0.0,
   }
   json.dumps(journal.clean(found), allow_nan=False)
 
