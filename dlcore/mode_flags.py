@@ -59,6 +59,11 @@ class Inspect:
 
   what: str = flag('', "which views, as filters,saliency; '': all that fit")
   layer: str = flag('', "of which layer; '': those that tell most")
+  examples: str = flag(
+    '',
+    'numbers of test examples, as 0,17, for feature_maps, occlusion, saliency '
+    "and sanity; '': of several classes, right and wrong",
+  )
 
 
 @dataclasses.dataclass(frozen=True)

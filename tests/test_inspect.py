@@ -428,3 +428,26 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 def test_the_line_of_many_files_is_short(tmp_path):
   line = inspect.told(tmp_path, dict.fromkeys('abcdef'), 'six')
   assert line == f'{tmp_path}/inspect/a, b, c, d and 2 more: six'
+
+
+def test_the_examples_that_are_asked_for_are_shown(copied, command):
+  folder = copied('convnet')
+  given = f'--mode=inspect --workdir={folder} --what=feature_maps,saliency'
+  pictures = []
+  for asked in ('', '--examples=5,3', '--examples=3,5'):
+    answer = command(*given.split(), *asked.split())
+    assert answer.status == 0, answer.err
+    found = sorted((folder / 'inspect').glob('*.png'))
+    pictures.append({path.name: path.read_bytes() for path in found})
+  first, second, third = pictures
+  assert first.keys() == second.keys() == third.keys()
+  for name in first:
+    assert len({first[name], second[name], third[name]}) == 3
+  for wrong in ('a', '3,3', '999', '-1', '1,,2', '1.5', '9' * 30):
+    answer = command(*given.split(), f'--examples={wrong}')
+    assert answer.status == 2 and answer.err.count('\n') == 1
+    assert 'from 0 to 358' in answer.err
+  answer = command(
+    *given.split(), '--examples=' + ','.join(map(str, range(13)))
+  )
+  assert answer.status == 2 and 'at most 12' in answer.err

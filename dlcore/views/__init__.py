@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 
 from dlcore import summary
 from dlcore.errors import UsageError
+from dlcore.flags import short
 from dlcore.modes.trained import Trained
 
-__all__ = ['View', 'layer_named', 'layers_of']
+__all__ = ['View', 'examples_asked', 'layer_named', 'layers_of']
+
+MOST = 12  # examples in a picture
 
 
 class View(NamedTuple):
@@ -30,6 +33,37 @@ class View(NamedTuple):
   title: str
   fits: Callable[[Trained], str]
   draw: Callable[[Trained, str], dict[str, Any]]
+
+
+def examples_asked(run: Trained) -> list[int]:
+  """Reads which test examples --examples asks for.
+
+  Args:
+    run: a trained run.
+
+  Returns:
+    Their numbers; none where the choice is left to the view.
+
+  Raises:
+    UsageError: for what is no list of different numbers of test examples.
+  """
+  text, count = run.settings.options.examples, len(run.dataset.test.y)
+  if not text:
+    return []
+  words = text.split(',')
+  # No number of a test example has ten digits.
+  fine = all(w.isascii() and w.isdecimal() and len(w) < 10 for w in words)
+  numbers = [int(w) for w in words] if fine else []
+  if not numbers or max(numbers) >= count or len(set(numbers)) < len(numbers):
+    raise UsageError(
+      f'--examples={short(text)}: give different whole numbers from 0 to '
+      f'{count - 1}, as 0,17'
+    )
+  if len(numbers) > MOST:
+    raise UsageError(
+      f'--examples={short(text)}: at most {MOST} fit on a picture'
+    )
+  return numbers
 
 
 def layers_of(

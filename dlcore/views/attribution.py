@@ -22,7 +22,7 @@ from dlcore.inside import attribution
 from dlcore.inside.class_images import class_image
 from dlcore.layers import Layer
 from dlcore.modes.trained import Trained
-from dlcore.views import View, layer_named, layers_of
+from dlcore.views import View, examples_asked, layer_named, layers_of
 from dlcore.views.examples import in_turn, lacks, said
 from dlcore.views.units import of_images
 
@@ -48,7 +48,9 @@ class Asked(NamedTuple):
     params: its parameters.
     means: f32[C, D], the mean embeddings of the classes; None of a classifier.
     names: of the C classes.
-    split: N test images, their classes numbered as in `names`.
+    split: N test images, their classes numbered as in `names`; those that
+      --examples asks for come first.
+    chosen: how many it asks for.
     scores: f32[N, C], on the host.
     say: (params, means, split) -> f32[N, C].
   """
@@ -58,6 +60,7 @@ class Asked(NamedTuple):
   means: jax.Array | None
   names: list[str]
   split: Split
+  chosen: int
   scores: np.ndarray
   say: Callable[..., jax.Array]
 
@@ -94,7 +97,9 @@ def _ask(run: Trained) -> Asked:
   best, test = run.best[0], run.dataset.test
   model, params = run.experiment(best).model, run.params(best)
   count = max(min(SAMPLE, NUMBERS // math.prod(test.x.shape[1:])), SHOWN)
-  x, y = np.asarray(test.x[:count]), np.asarray(test.y[:count])
+  first = examples_asked(run)
+  at = [*first, *(i for i in range(min(count, len(test.y))) if i not in first)]
+  x, y = np.asarray(test.x)[at], np.asarray(test.y)[at]
   names, means = [*run.dataset.spec.class_names], None
   if 'embedding' in said(run):
     there, y = np.unique(y, return_inverse=True)
@@ -108,11 +113,14 @@ def _ask(run: Trained) -> Asked:
 
   scores = np.asarray(say(params, means, Split(x, y)))
   x = x / np.float32(255) if x.dtype == np.uint8 else x
-  return Asked(model, params, means, names, Split(x, y), scores, say)
+  split = Split(x, y)
+  return Asked(model, params, means, names, split, len(first), scores, say)
 
 
 def _some(asked: Asked) -> np.ndarray:
-  """Chooses images: of as many classes as can be, some right, some wrong."""
+  """Chooses images, if asked for none: of many classes, right and wrong."""
+  if asked.chosen:
+    return np.arange(asked.chosen)
   varied = lambda at: at[in_turn(asked.split.y[at])]
   right = asked.scores.argmax(axis=1) == asked.split.y
   good, bad = (varied(np.flatnonzero(mask)) for mask in (right, ~right))

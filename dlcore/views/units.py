@@ -16,7 +16,7 @@ from dlcore.errors import UsageError
 from dlcore.inside import statistics, units
 from dlcore.modes.trained import Trained
 from dlcore.summary import Field, Row
-from dlcore.views import View, layer_named, layers_of
+from dlcore.views import View, examples_asked, layer_named, layers_of
 
 CONVOLUTIONS = ('conv', 'depthwise_conv', 'conv_transpose')
 ACTIVE = (
@@ -214,7 +214,7 @@ def feature_maps(run: Trained, layer: str) -> dict[str, Any]:
   """
   exp, params = network(run)
   test, known = run.dataset.test, layers_of(run)
-  at = _different(test)
+  at = np.array(examples_asked(run) or [*_different(test)])
   drawn = {}
   for path in asked(run, layer):
     if len(known[path].shape) != 3:
