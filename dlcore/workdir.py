@@ -158,7 +158,9 @@ def start(
   if settings.run.restart:
     clear(folder)
   elif old is not None:
-    refuse_other(folder, old, config)
+    # A flag that is younger than the run was as it is when it is not given.
+    usual = clean(configs.flatten(settings.module.Config()))
+    refuse_other(folder, old | {'config': usual | old['config']}, config)
     if finished(folder, settings.config.training.epochs) is not None:
       return
     # What ran first stays on record.

@@ -188,3 +188,18 @@ def test_a_file_cannot_be_a_lock_holder(tmp_path, monkeypatch):
     workdir.locked(tmp_path),
   ):
     pass
+
+
+def test_a_flag_that_is_younger_than_the_run_is_as_usual(trained, command):
+  folder = trained()
+  path = folder / 'config.json'
+  config = load(folder, 'config.json')
+  for name, given in (
+    ('hidden', ()),
+    ('learning_rate', ('--learning_rate=9',)),
+  ):
+    del config['config'][name]
+    path.write_text(json.dumps(config))
+    answer = command(*LINE, '--epochs=1', f'--workdir={folder}', *given)
+    assert answer.status == (2 if given else 0), answer
+    assert ('--learning_rate was 0.03 and is 9' in answer.err) == bool(given)
