@@ -5,7 +5,6 @@ import datetime
 import json
 import pathlib
 import platform
-import shlex
 import signal
 import subprocess
 import sys
@@ -156,7 +155,9 @@ def main(argv: list[str]) -> int:
       print(shown(row), flush=True)
     record = {
       'name': name,
-      'command': f'python -m benchmarks {shlex.join(argv)}',
+      # Not where the interpreters lie, or the record: that is one machine's.
+      'command': f'python -m benchmarks {name} --peers={",".join(asked.peers)} '
+      f'--repeats={asked.repeats} --seconds={asked.seconds:g}',
       'time': datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds'),
       'commit': commit(),
       'machine': machine(),
