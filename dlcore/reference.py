@@ -152,8 +152,10 @@ def run(name: str) -> None:
     subprocess.run(
       [*command, f'--workdir={fresh.relative_to(ROOT)}'], cwd=ROOT, check=True
     )
-    # Weights are not published: they are large, and the flagfile makes them.
+    # Weights and the page are not published: they are large, and the flagfile
+    # makes them.
     shutil.rmtree(fresh / 'checkpoint')
+    (fresh / 'report.html').unlink()
     shutil.rmtree(REFERENCE / name, ignore_errors=True)
     fresh.rename(REFERENCE / name)
   finally:
