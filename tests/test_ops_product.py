@@ -57,7 +57,7 @@ def test_wrong_shapes_and_dtypes_are_told():
 def compiled(function, model, *shape):
   """What XLA makes of a function of a batch of images."""
   params = model.init(KEY, shape[1:])[0]
-  x = jax.ShapeDtypeStruct(shape, float)
+  x = jax.ShapeDtypeStruct(shape, jnp.float32)
   forward = lambda params, x: layers.batched(model)(params, x).sum()
   return jax.jit(function(forward)).lower(params, x).compile().as_text()
 
