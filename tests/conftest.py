@@ -23,7 +23,8 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 # Small and quick on purpose; the experiments' own files hold the real values.
 COMMANDS = {
-  'classification': ('--network=linear --seeds=2 --learning_rate=0.001,0.003'),
+  'classification': '--network=linear --sweep=map --seeds=2 '
+  '--learning_rate=0.001,0.003',
   'regression': '--dataset=line --learning_rate=0.1 --batch_size=16',
   'autoencoder': '--code=4 --noise=0.1 --learning_rate=0.003',
   'triplet': '--network=linear --p=5 --k=4 --embedding=8',
@@ -156,7 +157,6 @@ class Tiny(NamedTuple):
 SMALL = {
   'batch_size': 16,
   'network': 'mlp',
-  'hidden': 8,
   'p': 4,
   'k': 4,
   'embedding': 8,
@@ -174,9 +174,10 @@ def shrunk(digits: Any):
   def make(name: str, **flags: Any) -> Tiny:
     module = importlib.import_module(f'experiments.{name}')
     whole = data.load('diabetes') if name == 'regression' else digits
+    hidden = {'hidden': 8} if name == 'regression' else {}
     return Tiny(
       module.experiment,
-      configs.replace(module.Config(), SMALL | flags),
+      configs.replace(module.Config(), SMALL | hidden | flags),
       few(whole, 96, 40),
     )
 

@@ -437,7 +437,10 @@ def test_the_examples_that_are_asked_for_are_shown(copied, command):
   for asked in ('', '--examples=5,3', '--examples=3,5'):
     answer = command(*given.split(), *asked.split())
     assert answer.status == 0, answer.err
-    found = sorted((folder / 'inspect').glob('*.png'))
+    found = [
+      *(folder / 'inspect').glob('feature_maps*.png'),
+      *(folder / 'inspect').glob('saliency*.png'),
+    ]
     pictures.append({path.name: path.read_bytes() for path in found})
   first, second, third = pictures
   assert first.keys() == second.keys() == third.keys()

@@ -148,6 +148,7 @@ def test_summary_has_its_schema_and_adds_up(finished):
     'examples_per_s',
     'evaluate_s',
     'save_s',
+    'memory_gb',
   }
   assert all(value > 0 for value in found['timing'].values())
 

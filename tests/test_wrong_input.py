@@ -55,7 +55,6 @@ EXEMPT = {
   'drive': 'takes what `flags` and `sweep` made: tested in test_launch',
   'flags': 'takes flags: tested in test_flags',
   'manual': 'takes flags: tested in test_flags',
-  'progress': 'takes what `drive` has done: tested in test_launch',
   'reference': 'takes names of runs and files: tested in test_readme',
   'page': 'takes files: tested in test_page',
   'report': 'takes flags: tested in test_launch',

@@ -33,7 +33,8 @@ class State(NamedTuple):
     best_score: f32[], that score.
     best_epoch: i32[], when it was reached.
     diverged: i32[], the step whose loss or gradient was not finite, or -1. The
-      run is frozen at the parameters before it.
+      run is frozen at the parameters before it; what the optimizer remembers
+      fades, and is used no more.
     halted: bool[], whether the run ended with an epoch before this one, having
       diverged or run out of patience.
   """

@@ -80,10 +80,11 @@ def quick() -> None:
 
 
 def undrawn() -> None:
-  """Draws no pictures."""
-  from dlcore import drive
+  """Draws no pictures, and looks inside nothing."""
+  from dlcore import shown
 
-  swap(drive, 'draw', lambda *arguments: None)
+  swap(shown, 'draw', lambda *arguments: None)
+  swap(shown, 'described', lambda *arguments: {})
 
 
 def start(argv: list[str], *patches: Patch, log: pathlib.Path) -> Running:
