@@ -33,8 +33,7 @@ class State(NamedTuple):
     best_score: f32[], that score.
     best_epoch: i32[], when it was reached.
     diverged: i32[], the step whose loss or gradient was not finite, or -1. The
-      run is frozen at the parameters before it; what the optimizer remembers
-      fades, and is used no more.
+      run is frozen at the parameters before it.
     halted: bool[], whether the run ended with an epoch before this one, having
       diverged or run out of patience.
   """
@@ -133,8 +132,8 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
     key: random key of this step.
 
   Returns:
-    The state after it. Where the loss or its gradient is not finite, and ever
-    after, the parameters stay as they are.
+    The state after it. Where the loss or its gradient is not finite, nothing
+    changes but `diverged` and `sums`.
 
   Raises:
     AssertionError: for another number of labels than examples.
@@ -147,17 +146,19 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
   )
   running = state.diverged < 0
   finite = jnp.isfinite(loss) & _finite(grads)
-  # Selecting what goes in costs nothing, as it is read anyway; the optimizer's
-  # new state would have to be written twice, and `cond` uses one core.
   go = running & finite
-  grads = jax.tree.map(lambda g: jnp.where(go, g, 0), grads)
-  updates, opt_state = exp.optimizer.update(
-    grads, state.opt_state, state.params
-  )
-  params = jax.tree.map(
-    lambda new, old: jnp.where(go, new, _sound(old)),
-    optax.apply_updates(state.params, updates),
-    state.params,
+
+  def update():
+    updates, opt_state = exp.optimizer.update(
+      grads, state.opt_state, state.params
+    )
+    return optax.apply_updates(state.params, updates), opt_state
+
+  # Not a `where` over both: that would go through all the memory once more.
+  params, opt_state = jax.lax.cond(
+    go,
+    update,
+    lambda: jax.tree.map(_sound, (state.params, state.opt_state)),
   )
   return state._replace(
     params=params,

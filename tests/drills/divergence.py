@@ -111,9 +111,10 @@ def lone(
     return 'what is kept is not finite'
   if int(found['step'][0]) != step:
     return f'frozen at {found["step"]}'
-  # What the optimizer remembers fades from there on, and is used no more.
-  if clean is not None and hashes(found['params']) != hashes(clean['params']):
-    return f'params are not those of step {step}'
+  if clean is not None:
+    for name in ('params', 'opt_state'):
+      if hashes(found[name]) != hashes(clean[name]):
+        return f'{name} is not that of step {step}'
   return ''
 
 
