@@ -105,6 +105,8 @@ def test_a_run_that_diverges_is_frozen_at_the_step(unseen):
   np.testing.assert_array_equal(curves['ran'], [1, 1, 1, 0, 0, 0])
   np.testing.assert_array_equal(curves['step'][:3], [2, 4, 5])
   assert np.isfinite(curves['train/loss'][:2]).all()
+  # An epoch that was not gone through has no means.
+  assert np.isnan(curves['train/weight'][2])
   chex.assert_tree_all_finite((state.params, state.best_params))
 
 

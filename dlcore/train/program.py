@@ -5,6 +5,7 @@ All pure. Data is an argument, never captured. All randomness is folded from
 resumed run is bitwise the same run.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chex
@@ -18,6 +19,7 @@ from dlcore.layers import calibrate, has_batch_norm
 from dlcore.train.experiment import Experiment, Metrics, Splits
 
 CALIBRATION = 2048  # training examples that batch norm's statistics come from
+MANY = 2**14  # numbers that are worth starting more than one core for
 
 
 class State(NamedTuple):
@@ -132,8 +134,8 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
     key: random key of this step.
 
   Returns:
-    The state after it. Where the loss or its gradient is not finite, nothing
-    changes but `diverged` and `sums`.
+    The state after it. Where the loss or its gradient is not finite, `diverged`
+    is this step, and the rest is not to be used: see `guarded`.
 
   Raises:
     AssertionError: for another number of labels than examples.
@@ -144,47 +146,95 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
   (loss, metrics), grads = jax.value_and_grad(exp.loss, has_aux=True)(
     state.params, batch, key
   )
-  running = state.diverged < 0
   finite = jnp.isfinite(loss) & _finite(grads)
-  go = running & finite
-
-  def update():
-    updates, opt_state = exp.optimizer.update(
-      grads, state.opt_state, state.params
-    )
-    return optax.apply_updates(state.params, updates), opt_state
-
-  # Not a `where` over both: that would go through all the memory once more.
-  params, opt_state = jax.lax.cond(
-    go,
-    update,
-    lambda: jax.tree.map(_sound, (state.params, state.opt_state)),
+  updates, opt_state = exp.optimizer.update(
+    grads, state.opt_state, state.params
   )
   return state._replace(
-    params=params,
+    params=optax.apply_updates(state.params, updates),
     opt_state=opt_state,
-    step=state.step + go,
+    step=state.step + 1,
     sums=jax.tree.map(jnp.add, state.sums, {**metrics, 'loss': loss}),
-    diverged=jnp.where(running & ~finite, state.step, state.diverged),
+    diverged=jnp.where(finite, state.diverged, state.step),
   )
 
 
 def _finite(grads: Any) -> jax.Array:
   """Tells whether every number is finite: their sum then is.
 
-  By a product with ones: a CPU does it with all its cores, a sum with one.
+  Of many numbers by a product with ones, which a CPU does with all its cores.
+  Behind a barrier: XLA would add up what a bias's gradient is the sum of anew.
   """
-  sums = [
-    jnp.ones(len(g), g.dtype) @ g.reshape(len(g), -1)
-    for g in map(jnp.atleast_1d, jax.tree.leaves(grads))
-  ]
-  return jnp.isfinite(sum(map(jnp.sum, sums)))
+  seen = jax.lax.optimization_barrier(grads)
+
+  def total(g):
+    if g.size < MANY:
+      return jnp.sum(g)
+    return jnp.sum(jnp.ones(len(g), g.dtype) @ g.reshape(len(g), -1))
+
+  return jnp.isfinite(sum(map(total, jax.tree.leaves(seen))))
 
 
 def _sound(x: jax.Array) -> jax.Array:
   """Puts 0 for what is not finite, as an update that overflowed left it."""
   floating = jnp.issubdtype(x.dtype, jnp.inexact)
   return jnp.where(jnp.isfinite(x), x, 0) if floating else x
+
+
+def guarded(
+  one: Callable[[jax.Array, State], State],
+  state: State,
+  first: jax.Array,
+  last: jax.Array,
+) -> State:
+  """Takes steps, and freezes a run before the one that is not finite.
+
+  No step chooses between what was and what is, which would go through all the
+  memory once more: the steps are taken, and where one fails, all those before
+  it are taken again from the beginning, bitwise the same. That holds the state
+  twice.
+
+  Args:
+    one: (i, state) -> the state after step i; `step` of its batch and key.
+    state: the run before the first.
+    first: i32[], the first step.
+    last: i32[], one beyond the last.
+
+  Returns:
+    The state after them. Of a run that diverges it is that before the failing
+    step, with `diverged`, and with sums of NaN, as they are not those of an
+    epoch; of one that had diverged, `state`.
+
+  Raises:
+    AssertionError: for steps that are not i32[].
+  """
+  chex.assert_rank([first, last], 0)
+  chex.assert_type([first, last], int)
+
+  def attempt(carry):
+    last, known, _ = carry
+    i, after = jax.lax.while_loop(
+      lambda c: (c[0] < last) & (c[1].diverged < 0),
+      lambda c: (c[0] + 1, one(*c)),
+      (first, state),
+    )
+    failed = (after.diverged >= 0) & (state.diverged < 0)
+    diverged = jnp.where(failed, after.diverged, known)
+    return (jnp.where(failed, i - 1, last), diverged, failed), after
+
+  (_, diverged, _), after = jax.lax.while_loop(
+    lambda c: c[0][2],
+    lambda c: attempt(c[0]),
+    ((last, state.diverged, jnp.bool(True)), state),
+  )
+  now = diverged != state.diverged
+  freeze = lambda x: jnp.where(now, _sound(x), x)
+  return after._replace(
+    params=jax.tree.map(freeze, after.params),
+    opt_state=jax.tree.map(freeze, after.opt_state),
+    sums=jax.tree.map(lambda v: jnp.where(now, jnp.nan, v), after.sums),
+    diverged=diverged,
+  )
 
 
 def part_of_epoch(
@@ -211,8 +261,8 @@ def part_of_epoch(
   Raises:
     AssertionError: for a seed or steps that are not i32[].
   """
-  chex.assert_rank([seed, first, last], 0)
-  chex.assert_type([seed, first, last], int)
+  chex.assert_rank(seed, 0)
+  chex.assert_type(seed, int)
   run_key = jax.random.fold_in(jax.random.key(seed), 1)
   order_key, step_key = jax.random.split(
     jax.random.fold_in(run_key, state.epoch)
@@ -226,7 +276,7 @@ def part_of_epoch(
   def body(i, state):
     return step(exp, state, batches.take(data.train, rows[i]), keys[i])
 
-  return jax.lax.fori_loop(first, last, body, state)
+  return guarded(body, state, first, last)
 
 
 def end_of_epoch(

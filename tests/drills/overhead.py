@@ -42,7 +42,7 @@ def dataset():
 
 
 def unguarded() -> None:
-  """Takes the look at what is not finite out of the step."""
+  """Takes the look at what is not finite out of the step and its loop."""
   import jax
   import optax
 
@@ -60,7 +60,11 @@ def unguarded() -> None:
       sums={n: v + (found | {'loss': loss})[n] for n, v in state.sums.items()},
     )
 
+  def loop(one, state, first, last):
+    return jax.lax.fori_loop(first, last, one, state)
+
   swap(train, 'step', step)
+  swap(train, 'guarded', loop)
 
 
 class Epoch:

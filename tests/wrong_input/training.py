@@ -119,6 +119,7 @@ WIDE = train.Splits(*(Split(F(4, 3, 3), I(4)),) * 3)
 CLASSLESS = train.Splits(*(Split(F(4, 3), F(4)),) * 3)
 LOOSE = train.Splits(*(UNEVEN,) * 3)
 PATIENCE = ('patience: expected 0 or more', 'got -1')
+KEPT = lambda i, state: state
 VECTORS = EXP._replace(
   loss=lambda params, batch, key: (batch.x[:, 0] * params['bias'][0], {})
 )
@@ -175,6 +176,10 @@ TRAIN = {
     wrong(EXP, DATA, F(), STATE, 0, 1, says=FLOATS),
     wrong(EXP, DATA, I(), STATE, F(), 1, says=FLOATS),
     wrong(EXP, DATA, I(), STATE, 0, I(2), says=rank(0, 2)),
+  ],
+  'train.guarded': [
+    wrong(KEPT, STATE, I(2), I(), says=rank(0, 2)),
+    wrong(KEPT, STATE, I(), F(), says=FLOATS),
   ],
   'train.end_of_epoch': [
     wrong(EXP, DATA, STATE, patience=-1, says=PATIENCE),
