@@ -128,6 +128,7 @@ LAYERS = [
   Case('local_response_norm', layers.local_response_norm(size=3), IMAGE),
   # In training it gives something else, as random layers do.
   Case('batch_norm', layers.batch_norm(), IMAGE, random=True),
+  Case('whitening_conv', layers.whitening_conv(2), IMAGE),
   Case('layer_norm', layers.layer_norm(), IMAGE),
   Case('group_norm', layers.group_norm(groups=2), IMAGE),
   Case('instance_norm', layers.instance_norm(), IMAGE),

@@ -78,6 +78,7 @@ NETWORKS = (
   'complete_network',
   'simplenet',
   'lcn_convnet',
+  'resnet9',
   'alexnet',
   'vgg16',
   'vgg19',

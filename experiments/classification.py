@@ -17,13 +17,12 @@ class Config:
   """Flags of the classification experiment."""
 
   loss: str = flag(
-    'softmax',
-    'cross-entropy, or the logistic loss on labels +1/-1 (two classes)',
-    choices=('softmax', 'logistic'),
+    'softmax', 'logistic is for two classes', choices=('softmax', 'logistic')
   )
-  hard_examples: int = flag(
-    0, 'learn from so many largest losses of a batch; 0: from all', low=0
+  label_smoothing: float = flag(
+    0.0, 'share of labels spread', low=0, high=1, only={'loss': ('softmax',)}
   )
+  hard_examples: int = flag(0, 'so many hardest of a batch; 0: all', low=0)
   batch_size: int = flag(64, 'examples in a batch', low=1)
   network: Network = Network(dropout=0.25)
   data: Data = Data()
@@ -36,8 +35,6 @@ def experiment(config, spec):
 
   from dlcore import batches, losses, metrics, models, optim, train, visualize
 
-  if config.hard_examples > config.batch_size:
-    raise UsageError(f'--hard_examples: at most {config.batch_size}, a batch')
   logistic, names = config.loss == 'logistic', spec.class_names
   if logistic and len(names) != 2:
     raise UsageError(f'--loss=logistic: {len(names)} classes; give --positive')
@@ -50,7 +47,9 @@ def experiment(config, spec):
       found['top-5'] = metrics.top_k_accuracy(scores, y, k=5)
     if logistic:
       return {'loss': losses.logistic(scores[0], 2 * y - 1), **found}
-    return {'loss': losses.cross_entropy(scores, y), **found}
+    smooth = config.label_smoothing
+    loss = losses.cross_entropy(scores, y, label_smoothing=smooth)
+    return {'loss': loss, **found}
 
   def confusion(params, data):
     winner = lambda x, k: jnp.argmax(pair(model.apply(params, x)))

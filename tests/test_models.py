@@ -92,6 +92,18 @@ def test_imagenet_networks_count_as_published(network, count, cost):
   assert rows[-1].shape == (1000,)
 
 
+def test_resnet9_counts_as_by_hand():
+  def block(before, maps, side=3):  # a kernel, and the norm's scale and shift
+    return side * side * before * maps + 2 * maps
+
+  blocks = [(27, 64, 1), (64, 128), *2 * [(128, 128)], (128, 256), (256, 512)]
+  count = sum(block(*b) for b in [*blocks, *2 * [(512, 512)]])
+  whiten, head = 27 * 27 + 27, 512 * 10 + 10
+  rows = summary.rows(models.resnet9(), (32, 32, 3))
+  assert sum(row.parameters for row in rows) == count + whiten + head
+  assert sum(row.parameters for row in rows) == 6_573_886
+
+
 def test_statistics_of_batch_norm_are_params_that_nobody_learns():
   params, _ = layers.abstract(models.resnet18(), (224, 224, 3))
   everything = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(params))
@@ -311,12 +323,13 @@ def test_every_network_by_name_takes_a_traced_dropout(name):
 
   def outputs(rate):
     net = models.NETWORKS[name](7, rate)
-    assert not layers.has_batch_norm(net)
+    # The others by name can do without a pass that calibrates.
+    assert layers.has_batch_norm(net) == (name == 'resnet9')
     params, shape_of_y = layers.abstract(net, shape)
-    x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    y = jax.eval_shape(net.apply, params, x, KEY)
-    assert y.shape == shape_of_y
-    return y.shape
+    x = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    y = jax.eval_shape(layers.batched(net), params, x, KEY)
+    assert y.shape == (2, *shape_of_y)
+    return y.shape[1:]
 
   assert outputs(0.0) == (7,)
   seen = []

@@ -20,9 +20,8 @@ BLOCKS = re.findall(r'```(\w+)\n(.*?)```', README, re.DOTALL)
 
 
 def commands():
-  lines = [
-    line for kind, text in BLOCKS if kind == 'sh' for line in text.split('\n')
-  ]
+  shell = [text.replace('\\\n', ' ') for kind, text in BLOCKS if kind == 'sh']
+  lines = [line for text in shell for line in text.split('\n')]
   lines += re.findall(r'`(python launch.py --experiment=[^`]*)`', README)
   found = [
     line[line.index('python launch.py') :]

@@ -76,6 +76,7 @@ EXEMPT = {
   'modes.run': 'takes flags: tested in test_inspect and test_predict',
   'layers.flatten': 'takes examples of any shape and dtype',
   'layers.has_batch_norm': 'takes any layer',
+  'layers.has_whitening': 'takes any layer',
   'layers.lift': 'takes any function, which checks its own input',
   'layers.lift_random': 'takes any function, which checks its own input',
   'summary.learned': 'takes any parameters, and counts them',

@@ -87,6 +87,11 @@ from dlcore.layers.weights import (
   maxout,
   parameter,
 )
+from dlcore.layers.whitening import (
+  fit_whitening,
+  has_whitening,
+  whitening_conv,
+)
 
 __all__ = [
   'STATISTICS',
@@ -112,6 +117,7 @@ __all__ = [
   'embedding',
   'feature_max_pool',
   'feature_pool',
+  'fit_whitening',
   'flatten',
   'from_linen',
   'from_nnx',
@@ -122,6 +128,7 @@ __all__ = [
   'graph',
   'group_norm',
   'has_batch_norm',
+  'has_whitening',
   'instance_norm',
   'l1_normalize',
   'l2_normalize',
@@ -159,4 +166,5 @@ __all__ = [
   'upsample',
   'walk',
   'whiten',
+  'whitening_conv',
 ]

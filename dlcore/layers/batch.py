@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from dlcore import ops
 from dlcore.layers.core import Layer, Params, walk
+from dlcore.layers.weights import merge
 
 KIND = 'batch_norm'
 STATISTICS = ('mean', 'variance')  # measured, not learned
@@ -158,11 +159,5 @@ def calibrate(layer: Layer, params: Params, batches: jax.Array) -> Params:
       'mean': means.mean(0),
       'variance': variances.mean(0) + means.var(0),
     }
-    params = _merge(params, path, measured)
+    params = merge(params, path, measured)
   return params
-
-
-def _merge(params: Params, path: tuple[str, ...], values: Params) -> Params:
-  if not path:
-    return params | values
-  return params | {path[0]: _merge(params[path[0]], path[1:], values)}

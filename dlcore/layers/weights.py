@@ -42,6 +42,25 @@ def weigh(function: Apply, params: Params, x: jax.Array) -> jax.Array:
   )
 
 
+def merge(params: Params, path: tuple[str, ...], values: Params) -> Params:
+  """Replaces parameters of one part of a network.
+
+  Args:
+    params: of the network.
+    path: the names that lead to the part; () is the network itself.
+    values: name -> array.
+
+  Returns:
+    New params; those of the part keep what `values` does not name.
+
+  References:
+    Architecture: params are plain dicts of arrays.
+  """
+  if not path:
+    return params | values
+  return params | {path[0]: merge(params[path[0]], path[1:], values)}
+
+
 def positive(layer: str, name: str, value: int) -> None:
   """Checks an option that counts or measures something.
 

@@ -19,6 +19,7 @@ from dlcore.models.choose import (
   fitting,
   in_dtype,
 )
+from dlcore.models.cifar import resnet9
 from dlcore.models.classifiers import (
   complete_network,
   convnet,
@@ -59,6 +60,7 @@ __all__ = [
   'lecture_convnet',
   'mlp',
   'reconstruct',
+  'resnet9',
   'resnet18',
   'resnet34',
   'resnet50',

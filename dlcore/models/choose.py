@@ -14,6 +14,7 @@ from dlcore.models.autoencoders import (
   dense_autoencoder,
   vae,
 )
+from dlcore.models.cifar import resnet9
 from dlcore.models.classifiers import (
   complete_network,
   convnet,
@@ -32,8 +33,8 @@ from dlcore.models.imagenet import (
   vgg19,
 )
 
-# What `--network=` may name: (outputs, dropout) -> classifier. Those that
-# normalise do so by groups, and so need no calibration.
+# What `--network=` may name: (outputs, dropout) -> classifier. Those of
+# ImageNet normalise by groups, and so need no calibration.
 NETWORKS: dict[str, Callable[[int, float], Layer]] = {
   'linear': lambda n, rate: mlp((), n),
   'mlp': lambda n, rate: mlp((128,), n, dropout=rate),
@@ -42,6 +43,7 @@ NETWORKS: dict[str, Callable[[int, float], Layer]] = {
   'complete_network': lambda n, rate: complete_network(n, dropout=rate),
   'simplenet': lambda n, rate: simplenet(n, dropout=rate),
   'lcn_convnet': lambda n, rate: lcn_convnet(n, dropout=rate),
+  'resnet9': lambda n, rate: resnet9(n, dropout=rate),
   'alexnet': lambda n, rate: alexnet(n, dropout=rate),
   'vgg16': lambda n, rate: vgg16(n, dropout=rate),
   'vgg19': lambda n, rate: vgg19(n, dropout=rate),
@@ -59,6 +61,7 @@ PUBLISHED: dict[str, tuple[tuple[int, ...], int]] = {
   **dict.fromkeys(NETWORKS, ((28, 28, 1), 10)),
   'complete_network': ((28, 28, 1), 2),  # its input is not stated
   'simplenet': ((64, 64, 1), 15),
+  'resnet9': ((32, 32, 3), 10),
   'alexnet': ((227, 227, 3), 1000),
   **dict.fromkeys(
     ('vgg16', 'vgg19', 'resnet18', 'resnet34', 'resnet50', 'resnext50'),

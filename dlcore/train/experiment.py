@@ -10,6 +10,7 @@ import optax
 
 from dlcore import batches, mining
 from dlcore.data import Dataset, Split
+from dlcore.errors import UsageError
 from dlcore.layers import Layer, batched
 
 Metrics = dict[str, jax.Array]
@@ -116,6 +117,7 @@ def supervised(
 
   Raises:
     ValueError: for hardest below 0.
+    UsageError: from the loss, for more than a batch has.
 
   References:
     Lecture 0 (hard example mining).
@@ -125,6 +127,10 @@ def supervised(
   forward = batched(model)
 
   def loss(params, batch, key):
+    if hardest > len(batch.y):
+      raise UsageError(
+        f'--hard_examples={hardest}: at most {len(batch.y)}, a batch'
+      )
     found = jax.vmap(example)(forward(params, batch.x, key), batch.y)
     means = jax.tree.map(jnp.mean, found)
     if hardest:

@@ -15,9 +15,15 @@ import optax
 
 from dlcore import batches
 from dlcore.data import Split
-from dlcore.layers import calibrate, has_batch_norm
+from dlcore.layers import (
+  calibrate,
+  fit_whitening,
+  has_batch_norm,
+  has_whitening,
+)
 from dlcore.train.experiment import Experiment, Metrics, Splits
 
+WHITENED = 256  # training examples whose patches are whitened
 CALIBRATION = 2048  # training examples that batch norm's statistics come from
 MANY = 2**14  # numbers that are worth starting more than one core for
 
@@ -67,12 +73,12 @@ class Span(NamedTuple):
 
 
 def init(exp: Experiment, seed: jax.Array, data: Splits) -> State:
-  """Draws the parameters a run starts from.
+  """Draws the parameters a run starts from, and measures what whitens.
 
   Args:
     exp: the experiment.
     seed: i32[].
-    data: the splits, on the device; only their shapes matter.
+    data: the splits, on the device.
 
   Returns:
     The state before the first epoch.
@@ -85,6 +91,10 @@ def init(exp: Experiment, seed: jax.Array, data: Splits) -> State:
   chex.assert_type(seed, int)
   key = jax.random.fold_in(jax.random.key(seed), 0)
   params, _ = exp.model.init(key, data.train.x.shape[1:])
+  if has_whitening(exp.model):
+    sample = jnp.arange(min(WHITENED, len(data.train.y)))
+    images = batches.take(data.train, sample).x
+    params = fit_whitening(exp.model, params, images)
   found = jax.eval_shape(
     lambda: exp.loss(
       params, batches.take(data.train, jnp.arange(steps(exp, data)[1])), key

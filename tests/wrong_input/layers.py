@@ -299,6 +299,11 @@ COMBINATORS = {
       says=('rank should be at least 1', 'is only 0 (its shape is ())'),
     ),
   ],
+  'layers.fit_whitening': [
+    wrong(DENSE, PARAMS, F(1, 3), says=('at least 2', 'got 1')),
+    wrong(DENSE, PARAMS, F(5, 4), says=WIDE),
+    wrong(DENSE, PARAMS, I(5, 3), says=INTS),
+  ],
   'layers.calibrate': [
     wrong(
       DENSE,

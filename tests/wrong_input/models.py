@@ -42,6 +42,7 @@ TABLE = {
     'resnet34',
     'resnet50',
     'resnext50',
+    'resnet9',
   )
 }
 

@@ -66,6 +66,17 @@ CONVOLUTIONS = {
       says=('with C = 2', 'got shape (3, 3, 1, 2)'),
     ),
   ],
+  'layers.whitening_conv': [
+    wrong(0, says=('size: expected a positive int', 'got 0')),
+    wrong(3, then=init(8, 8), says=('expected [H, W, C]', 'shape (8, 8)')),
+    wrong(
+      6,
+      padding='VALID',
+      then=init(5, 5, 1),
+      says=(NO_WINDOW, 'at most (5, 5)'),
+    ),
+    wrong(3, then=apply(I(4, 4, 1), fit=IMAGE), says=INTS),
+  ],
   'layers.conv1d': [
     *counted('conv1d'),
     wrong(2, 3, then=init(5, 5, 1), says=('expected [L, C]', '(5, 5, 1)')),
