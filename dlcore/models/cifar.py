@@ -45,6 +45,8 @@ def resnet9(
         layers.global_max_pool(),
         layers.dropout(dropout),
         layers.dense(outputs),
+        # Smaller scores at first, so that larger steps can be taken.
+        layers.lift(lambda x: x / 8, name='scale'),
       ),
     },
     name='resnet9',
