@@ -130,6 +130,11 @@ def tool(settings: flags.Settings) -> int:
 
     dlcore.modes.compare.main(settings)
     return 0
+  if settings.run.mode == 'collect':
+    import dlcore.modes.collect
+
+    dlcore.modes.collect.main(settings)
+    return 0
   if settings.run.mode == 'data':
     import dlcore.modes.data
 

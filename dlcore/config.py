@@ -275,7 +275,8 @@ class Run:
     'train; of a run in --workdir: evaluate it once more, inspect what it '
     'learned, predict on new data, search a folder of images, export it; '
     'data: what a --dataset holds; compare the folders of finished runs; '
-    'summary of a --network; gradcheck of every layer and loss',
+    'collect their seeds into one table; summary of a --network; gradcheck of '
+    'every layer and loss',
     choices=(
       'train',
       'evaluate',
@@ -285,6 +286,7 @@ class Run:
       'export',
       'data',
       'compare',
+      'collect',
       'summary',
       'gradcheck',
     ),

@@ -42,15 +42,23 @@ class Compare:
   output: str = flag('compare.html', 'the page to write')
 
 
+@dataclasses.dataclass(frozen=True)
+class Collect:
+  """Flags of `--mode=collect DIR ...`, runs over other seeds each."""
+
+  output: str = flag('collected.json', 'the file to write')
+
+
 # The modes that need neither an experiment nor a trained run.
 TOOLS = {
   'summary': Summary,
   'gradcheck': Gradcheck,
   'data': Survey,
   'compare': Compare,
+  'collect': Collect,
 }
 # The modes that take folders beside flags.
-FOLDERS = ('compare',)
+FOLDERS = ('compare', 'collect')
 
 
 @dataclasses.dataclass(frozen=True)

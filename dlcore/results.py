@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,27 @@ def by_setting(
       }
     )
   return settings
+
+
+def ranked(
+  settings: list[dict[str, Any]], score: Callable[[dict[str, Any]], Any]
+) -> list[dict[str, Any]]:
+  """Sorts settings, the one with the best means first.
+
+  Args:
+    settings: from `by_setting`.
+    score: of an `Experiment`: metrics -> a number, the larger the better.
+
+  Returns:
+    The same; last what has diverged or has no finite score.
+  """
+
+  def rank(setting):
+    means = {name: found['mean'] for name, found in setting['test'].items()}
+    best = float(score(means)) if means else -math.inf
+    return -best if math.isfinite(best) else math.inf
+
+  return sorted(settings, key=rank)
 
 
 def table(
@@ -185,17 +207,14 @@ def summarise(
     for r, label in enumerate(labels(settings))
   ]
 
-  def rank(setting):
-    means = {name: found['mean'] for name, found in setting['test'].items()}
-    score = float(experiment.score(means)) if means else -math.inf
-    return -score if math.isfinite(score) else math.inf
-
   return {
     'experiment': settings.experiment,
     'dataset': settings.config.data.dataset,
     'epochs': settings.config.training.epochs,
     'runs': runs,
-    'settings': sorted(by_setting(runs, list(settings.swept)), key=rank),
+    'settings': ranked(
+      by_setting(runs, list(settings.swept)), experiment.score
+    ),
     'baselines': clean(experiment.baselines(dataset)),
     'timing': timing._asdict(),
   }
@@ -231,6 +250,24 @@ def seconds(time: float) -> str:
   return f'{time:.0f} s' if time >= 10 else f'{time:.2g} s'
 
 
+def heading(runs: list[dict[str, Any]]) -> str:
+  """Says what the numbers of the final table are.
+
+  Args:
+    runs: the 'runs' of a summary.
+
+  Returns:
+    One line.
+  """
+  seeds = len({run['seed'] for run in runs})
+  spread = (
+    f'mean ± half the 95 % interval over {seeds} seeds'
+    if seeds > 1
+    else 'one seed: no spread; give --seeds=8 for one'
+  )
+  return f'test split, best validation parameters ({spread})'
+
+
 def closing(folder: pathlib.Path, summary: dict[str, Any]) -> str:
   """Writes what a run says at its end: the table, the time, the place.
 
@@ -246,18 +283,12 @@ def closing(folder: pathlib.Path, summary: dict[str, Any]) -> str:
     for name in summary['settings'][0]
     if name not in ('n', 'diverged', 'test')
   ]
-  seeds = len({run['seed'] for run in summary['runs']})
-  spread = (
-    f'mean ± half the 95 % interval over {seeds} seeds'
-    if seeds > 1
-    else 'one seed: no spread; give --seeds=8 for one'
-  )
   timing = summary['timing']
   held = timing.get('memory_gb')
   return '\n'.join(
     [
       '',
-      f'test split, best validation parameters ({spread})',
+      heading(summary['runs']),
       '',
       table(summary['settings'], swept, summary['baselines']),
       '',
