@@ -65,7 +65,7 @@ GROWTH = {
   + [f'W5:examples={n}' for n in (1_024, 16_384, 262_144)],
   'growth-seeds': [f'W1:examples=12800:seeds={n}' for n in (1, 8, 32)]
   + [f'W5:seeds={n}' for n in (1, 8, 32)]
-  + [f'W2:examples=1280:seeds={n}' for n in (1, 8, 32)],
+  + [f'W2:examples=256:seeds={n}' for n in (1, 8, 32)],
 }
 
 
