@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import statistics
 from typing import Any
 
 from benchmarks import works
@@ -135,6 +136,34 @@ def launch(found: dict[str, dict[str, Any]]) -> str:
   return markdown(lines)
 
 
+def retrieval(found: dict[str, dict[str, Any]]) -> str:
+  """Renders the metrics of large embeddings beside their peer.
+
+  Args:
+    found: from `records`.
+
+  Returns:
+    Markdown, a row for each number of examples and classes; '' without records.
+  """
+  rows = found.get('retrieval', {'rows': []})['rows']
+  if not rows:
+    return ''
+  lines = [
+    ['128 numbers each', 'dlcore', 'the peer', 'times as fast', 'memory']
+    + ['largest difference']
+  ]
+  for row in rows:
+    own, other = row['sides']
+    seconds = [f'{statistics.median(s["wall_s"]):.1f} s' for s in (own, other)]
+    lines.append(
+      [f'{row["n"]:,} of {row["classes"]:,} classes', *seconds]
+      + [f'{row["ratio"]["wall_s"]:.1f} x']
+      + [f'{own["peak_gib"]:.2f} and {other["peak_gib"]:.2f} GiB']
+      + [f'{max(row["differences"].values()):.0e}']
+    )
+  return markdown(lines)
+
+
 def table(folder: pathlib.Path = REFERENCE / 'benchmarks') -> str:
   """Renders all that is recorded.
 
@@ -161,6 +190,11 @@ def table(folder: pathlib.Path = REFERENCE / 'benchmarks') -> str:
       beside(found, whole=True),
     ),
     ('How the cost grows, seeds counted as examples', growth(found)),
+    (
+      'precision@1, R-precision and MAP@R of embeddings, beside '
+      "pytorch-metric-learning's calculator",
+      retrieval(found),
+    ),
     ('From the command to the first step, and once more', launch(found)),
   ]
   parts = [f'{title}:\n\n{text}' for title, text in sets if text]

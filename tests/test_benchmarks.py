@@ -121,7 +121,7 @@ def test_the_tables_show_the_record(measured):
   assert f'{ours["median"] / limits["median"]:.2f} x |' in last
 
 
-def test_tables_of_growth_and_launches(tmp_path):
+def test_tables_of_growth_retrieval_and_launches(tmp_path):
   machine = {'cpu': 'some', 'cores': 2, 'gpu': ''}
 
   def write(name, rows):
@@ -139,7 +139,25 @@ def test_tables_of_growth_and_launches(tmp_path):
   )
   row = {'work': 'W1', 'peer': 'dlcore', 'first_s': 3.04, 'second_s': 1.5}
   write('launch', [row])
+  side = {'wall_s': [4.0, 2.0, 3.0], 'peak_gib': 1.5}
+  slower = {'wall_s': [6.0, 9.0, 7.5], 'peak_gib': 10.0}
+  write(
+    'retrieval',
+    [
+      {
+        'n': 60_000,
+        'classes': 600,
+        'sides': [side, slower],
+        'ratio': {'wall_s': 2.5},
+        'differences': {'map@r': 3e-8, 'precision@1': 0.0},
+      }
+    ],
+  )
   lines = tables.table(tmp_path).splitlines()
+  assert (
+    '| 60,000 of 600 classes | 3.0 s | 7.5 s | 2.5 x | 1.50 and 10.00 GiB '
+    '| 3e-08 |'
+  ) in lines
   assert '| W1, batch=32 | 50 |  |' in lines
   assert '| W1, batch=128 | 20 | 40 |' in lines
   assert '| W1 | 3.0, then 1.5 |' in lines
