@@ -1,5 +1,7 @@
 """The networks: the numbers that the lectures print, and what they compute."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,19 @@ from scipy import signal
 from dlcore import config, layers, models, summary
 
 KEY = jax.random.key(0)
+
+
+def drawn(network, shape, scale=1.0):
+  """Parameters of noise, which no program has to be compiled for."""
+  rng = np.random.default_rng(0)
+  shapes, _ = layers.abstract(network, shape)
+  return jax.tree.map(
+    lambda a: np.float32(scale * rng.normal(size=a.shape)), shapes
+  )
+
+
+def noise(*shape):
+  return np.float32(np.random.default_rng(1).normal(size=shape))
 
 
 def leaves(layer, shape):
@@ -211,13 +226,8 @@ def test_simplenet_flattens_to_500():
 
 def test_the_complete_network_is_h1_to_h7_of_lecture_0():
   net = models.complete_network(features=(2, 3), hidden=(6, 5))
-  params, shape = net.init(KEY, (8, 8, 1))
-  assert shape == (2,)
-  keys = iter(jax.random.split(jax.random.key(1), 20))
-  params = jax.tree.map(
-    lambda p: jax.random.normal(next(keys), p.shape) / 2, params
-  )
-  x = np.asarray(jax.random.normal(next(keys), (8, 8, 1)))
+  assert layers.abstract(net, (8, 8, 1))[1] == (2,)
+  params, x = drawn(net, (8, 8, 1), 0.5), noise(8, 8, 1)
   relu = lambda h: np.maximum(h, 0)
 
   def conv(h, name):
@@ -245,7 +255,7 @@ def test_the_complete_network_is_h1_to_h7_of_lecture_0():
   h4 = pool(conv(pool(conv(x, 'conv1')), 'conv3'))
   h6 = relu(dense(relu(dense(h4.ravel(), 'dense5')), 'dense6'))
   np.testing.assert_allclose(
-    net.apply(params, x), dense(h6, 'dense7'), rtol=1e-4, atol=1e-5
+    jax.jit(net.apply)(params, x), dense(h6, 'dense7'), rtol=1e-4, atol=1e-5
   )
 
 
@@ -302,11 +312,11 @@ def test_a_block_of_resnet_is_flax_layers_in_its_order(
   network, part, channels, convs
 ):
   block = network(norm=layers.group_norm).parts[part]
-  params, _ = block.init(KEY, (4, 4, channels))
-  x = jax.random.normal(KEY, (4, 4, channels))
-  expected = block_by_flax(params, x, convs=convs, stride=2)
+  params = drawn(block, (4, 4, channels), 0.1)
+  x = noise(4, 4, channels)
+  by_flax = jax.jit(functools.partial(block_by_flax, convs=convs, stride=2))
   np.testing.assert_allclose(
-    block.apply(params, x), expected, rtol=1e-3, atol=1e-4
+    jax.jit(block.apply)(params, x), by_flax(params, x), rtol=1e-3, atol=1e-4
   )
 
 
@@ -351,7 +361,8 @@ def test_flags_offer_every_network():
 
 
 def test_mlp_biases_start_where_asked_but_for_the_last():
-  params, _ = models.mlp((4, 3), 2, bias=0.1).init(KEY, (2, 2))
+  net = models.mlp((4, 3), 2, bias=0.1)
+  params = jax.jit(lambda key: net.init(key, (2, 2))[0])(KEY)
   biases = [v['bias'] for v in params.values()]
   assert [set(b.tolist()) for b in biases] == [
     {np.float32(0.1).item()},
@@ -381,35 +392,39 @@ def test_autoencoders_return_to_the_shape_they_came_from(make, shape):
 
 def test_an_autoencoder_is_its_decoder_after_its_encoder():
   pair = models.conv_autoencoder((5, 6, 1), code=2, features=(3, 4))
-  params, _ = pair.whole.init(KEY, (5, 6, 1))
-  x = 10 * jax.random.normal(KEY, (5, 6, 1))
-  code = pair.encoder.apply(params['encoder'], x)
-  y = pair.decoder.apply(params['decoder'], code)
-  np.testing.assert_allclose(pair.whole.apply(params, x), y, rtol=1e-6)
+  params = drawn(pair.whole, (5, 6, 1))
+  x = noise(5, 6, 1)
+  code = jax.jit(pair.encoder.apply)(params['encoder'], x)
+  y = jax.jit(pair.decoder.apply)(params['decoder'], code)
+  whole = jax.jit(pair.whole.apply)(params, x)
+  np.testing.assert_allclose(whole, y, rtol=1e-6)
   assert 0 <= y.min() < y.max() <= 1
   free = models.dense_autoencoder((4,), code=2, output=layers.linear)
-  params, _ = free.whole.init(KEY, (4,))
-  assert free.whole.apply(params, 10 * jnp.ones(4)).min() < 0
+  params = drawn(free.whole, (4,))
+  assert jax.jit(free.whole.apply)(params, 10 * jnp.ones(4)).min() < 0
 
 
 def test_the_vae_draws_its_code_from_the_normal_it_names():
   vae = models.vae((4,), code=3, hidden=(5,))
-  params, _ = vae.whole.init(KEY, (4,))
-  x = jnp.arange(4.0)
-  stats = vae.encoder.apply(params['encoder'], x)
+  params = drawn(vae.whole, (4,), 0.3)
+  x = np.arange(4, dtype=np.float32)
+  stats = jax.device_get(jax.jit(vae.encoder.apply)(params['encoder'], x))
   mean, log_variance = stats
   np.testing.assert_array_equal(vae.sample.apply({}, stats), mean)
   np.testing.assert_array_equal(
-    vae.whole.apply(params, x), vae.decoder.apply(params['decoder'], mean)
+    jax.jit(vae.whole.apply)(params, x),
+    jax.jit(vae.decoder.apply)(params['decoder'], mean),
   )
   keys = jax.random.split(KEY, 4000)
-  draws = jax.vmap(lambda key: vae.sample.apply({}, stats, key))(keys)
+  drawing = jax.vmap(lambda key: vae.sample.apply({}, stats, key))
+  draws = np.asarray(jax.jit(drawing)(keys))
   deviation = np.exp(np.asarray(log_variance) / 2)
   np.testing.assert_allclose(
     (draws.mean(0) - mean) / deviation, 0, atol=4 / np.sqrt(4000)
   )
   np.testing.assert_allclose(draws.std(0) / deviation, 1, atol=0.05)
-  gradient = jax.grad(lambda s: vae.sample.apply({}, s, KEY).sum())(stats)
+  total = lambda s: vae.sample.apply({}, s, KEY).sum()
+  gradient = jax.jit(jax.grad(total))(stats)
   np.testing.assert_array_equal(gradient[0], 1)
   # d/dv exp(v / 2) e = (draw - mean) / 2.
   draw = vae.sample.apply({}, stats, KEY)
@@ -419,12 +434,13 @@ def test_the_vae_draws_its_code_from_the_normal_it_names():
 def test_a_siamese_network_is_one_trunk_on_two_examples():
   trunk = models.mlp((5,), 3)
   net = models.siamese(trunk)
-  params, shape = net.init(KEY, (2, 4))
-  assert shape == (2, 3)
+  assert layers.abstract(net, (2, 4))[1] == (2, 3)
+  params = drawn(net, (2, 4))
   assert list(params) == ['trunk']
-  a, b = jax.random.normal(KEY, (2, 4))
-  y = net.apply(params, jnp.stack([a, b]))
-  np.testing.assert_allclose(y[0], trunk.apply(params['trunk'], a), rtol=1e-5)
-  np.testing.assert_allclose(y[1], trunk.apply(params['trunk'], b), rtol=1e-5)
+  both, one = noise(2, 4), jax.jit(trunk.apply)
+  y = jax.jit(net.apply)(params, both)
+  for i in range(2):
+    expected = one(params['trunk'], both[i])
+    np.testing.assert_allclose(y[i], expected, rtol=1e-5)
   with pytest.raises(ValueError, match='expected a pair'):
     net.init(KEY, (3, 4))

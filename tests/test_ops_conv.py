@@ -66,16 +66,22 @@ def cases(pick):
 def test_conv2d_and_both_its_gradients_are_the_loops(case):
   x, kernel, stride, padding, dilation, groups = case
   how = {'stride': stride, 'dilation': dilation, 'groups': groups}
-  f = jax.jit(functools.partial(conv.conv2d, padding=padding, **how))
+  f = functools.partial(conv.conv2d, padding=padding, **how)
   oracle = functools.partial(
     loops, before=(padding,) * 2, after=(padding,) * 2, **how
   )
-  y, pull = jax.vjp(f, x, kernel)
-  close(y, oracle(x, kernel))
+  expected = oracle(x, kernel)
   # y is linear in x and in the kernel, so the loops at another x (or kernel)
   # say what the gradient must be along it.
-  g, other = draw(y.shape, 3), (draw(x.shape, 4), draw(kernel.shape, 5))
-  dx, dkernel = pull(g)
+  g, other = draw(expected.shape, 3), (draw(x.shape, 4), draw(kernel.shape, 5))
+
+  @jax.jit
+  def both(x, kernel, g):
+    y, pull = jax.vjp(f, x, kernel)
+    return y, pull(g)
+
+  y, (dx, dkernel) = both(x, kernel, g)
+  close(y, expected)
   close(np.vdot(dx, other[0]), np.vdot(g, oracle(other[0], kernel)))
   close(np.vdot(dkernel, other[1]), np.vdot(g, oracle(x, other[1])))
 
@@ -90,11 +96,18 @@ def test_both_ways_of_writing_convolution_agree(padding, groups):
     'groups': groups,
   }
   x, kernel = draw((7, 8, 4)), draw((3, 2, 4 // groups, 8), 1)
-  close(conv._as_dot(x, kernel, **how), conv._as_conv(x, kernel, **how))
-  close(
-    conv._as_dot(x[0], kernel[0], **{**how, 'stride': (1,), 'dilation': (1,)}),
-    conv._as_conv(x[0], kernel[0], **{**how, 'stride': (1,), 'dilation': (1,)}),
-  )
+  of_rows = {**how, 'stride': (1,), 'dilation': (1,)}
+
+  @jax.jit
+  def every(x, kernel):
+    return [
+      (write(x, kernel, **how), write(x[0], kernel[0], **of_rows))
+      for write in (conv._as_dot, conv._as_conv)
+    ]
+
+  (image, row), (same_image, same_row) = every(x, kernel)
+  close(image, same_image)
+  close(row, same_row)
 
 
 @pytest.mark.parametrize('padding', ['VALID', 'SAME', 2])
@@ -104,8 +117,10 @@ def test_conv2d_is_flax(padding, stride):
     4, (3, 2), (stride, stride), padding, feature_group_count=2
   )
   x, kernel, bias = draw((8, 7, 6)), draw((3, 2, 3, 4), 1), draw(4, 2)
-  expected = layer.apply({'params': {'kernel': kernel, 'bias': bias}}, x[None])
-  y = conv.conv2d(x, kernel, bias, stride=stride, padding=padding, groups=2)
+  params = {'kernel': kernel, 'bias': bias}
+  expected = jax.jit(layer.apply)({'params': params}, x[None])
+  how = {'stride': stride, 'padding': padding, 'groups': 2}
+  y = jax.jit(functools.partial(conv.conv2d, **how))(x, kernel, bias)
   close(y, expected[0])
 
 
@@ -115,9 +130,8 @@ def test_the_two_conventions_are_scipys():
     ('correlation', scipy.signal.correlate2d),
     ('convolution', scipy.signal.convolve2d),
   ):
-    y = conv.conv2d(
-      image[..., None], kernel[..., None, None], convention=convention
-    )
+    convolve = jax.jit(functools.partial(conv.conv2d, convention=convention))
+    y = convolve(image[..., None], kernel[..., None, None])
     close(y[..., 0], f(image, kernel, mode='valid'))
 
 
@@ -127,26 +141,29 @@ def test_the_formulas_of_lectures_0_and_4():
   u, v = 1, 2  # lecture 0 counts the filter from its centre
   inner = [-1, 0, 1]
   by_hand = sum(k[i + 1, j + 1] * x[u + i, v + j] for i in inner for j in inner)
-  close(conv.conv2d(*args)[u - 1, v - 1, 0], by_hand + b)
+  close(jax.jit(conv.conv2d)(*args)[u - 1, v - 1, 0], by_hand + b)
   i, j = 1, 0
   (k11, k12, k13), (k21, k22, k23), (k31, k32, k33) = k
   by_hand = k33 * x[i, j] + k32 * x[i, j + 1] + k31 * x[i, j + 2]
   by_hand += k23 * x[i + 1, j] + k22 * x[i + 1, j + 1] + k21 * x[i + 1, j + 2]
   by_hand += k13 * x[i + 2, j] + k12 * x[i + 2, j + 1] + k11 * x[i + 2, j + 2]
-  close(conv.conv2d(*args, convention='convolution')[i, j, 0], by_hand + b)
+  flipped = jax.jit(functools.partial(conv.conv2d, convention='convolution'))
+  close(flipped(*args)[i, j, 0], by_hand + b)
 
 
 def test_the_sizes_of_the_lectures():
-  words = conv.conv1d(jnp.ones((10, 5)), jnp.ones((3, 5, 100)))
-  assert words.shape == (8, 100)
-  image = conv.conv2d(jnp.ones((32, 32, 3)), jnp.ones((5, 5, 3, 6)))
-  assert image.shape == (28, 28, 6)
+  of = lambda f, *args: jax.eval_shape(f, *args).shape
+  words = of(conv.conv1d, jnp.ones((10, 5)), jnp.ones((3, 5, 100)))
+  assert words == (8, 100)
+  image = of(conv.conv2d, jnp.ones((32, 32, 3)), jnp.ones((5, 5, 3, 6)))
+  assert image == (28, 28, 6)
 
 
 @pytest.mark.parametrize('padding', [0, 2])
 def test_conv1d_is_scipys_correlation_summed_over_channels(padding):
   x, kernel, bias = draw((9, 3)), draw((4, 3, 2), 1), draw(2, 2)
-  y = conv.conv1d(x, kernel, bias, padding=padding, stride=2)
+  how = {'padding': padding, 'stride': 2}
+  y = jax.jit(functools.partial(conv.conv1d, **how))(x, kernel, bias)
   x = np.pad(x, ((padding, padding), (0, 0)))
   for m in range(2):
     maps = [
@@ -158,16 +175,18 @@ def test_conv1d_is_scipys_correlation_summed_over_channels(padding):
 
 def test_convolving_a_shifted_image_shifts_the_result():
   x, kernel = draw((9, 9, 2)), draw((3, 3, 2, 3), 1)
-  y = conv.conv2d(x, kernel)
-  moved = conv.conv2d(np.roll(x, (2, 1), (0, 1)), kernel)
+  convolve = jax.jit(conv.conv2d)
+  y = convolve(x, kernel)
+  moved = convolve(np.roll(x, (2, 1), (0, 1)), kernel)
   close(moved[2:, 1:], y[:-2, :-1])
 
 
 def test_vmap_over_images_and_over_networks_is_the_loop():
   x, kernel = draw((3, 5, 5, 2)), draw((2, 3, 3, 2, 4), 1)
-  both = jax.vmap(jax.vmap(conv.conv2d, (0, None)), (None, 0))(x, kernel)
+  over_both = jax.vmap(jax.vmap(conv.conv2d, (0, None)), (None, 0))
+  both, convolve = jax.jit(over_both)(x, kernel), jax.jit(conv.conv2d)
   for n, i in itertools.product(range(2), range(3)):
-    close(both[n, i], conv.conv2d(x[i], kernel[n]))
+    close(both[n, i], convolve(x[i], kernel[n]))
 
 
 @pytest.mark.parametrize('padding', ['VALID', 'SAME'])
@@ -175,29 +194,37 @@ def test_vmap_over_images_and_over_networks_is_the_loop():
 def test_conv_transpose2d_is_flax_and_the_gradient_of_conv2d(padding, stride):
   x, kernel, bias = draw((3, 4, 2)), draw((3, 2, 2, 5), 1), draw(5, 2)
   how = {'stride': stride, 'padding': padding}
-  y, pull = jax.vjp(lambda k: conv.conv_transpose2d(x, k, bias, **how), kernel)
   layer = flax.linen.ConvTranspose(5, (3, 2), (stride,) * 2, padding)
 
   def flax_apply(kernel):
     params = {'kernel': kernel, 'bias': bias}
     return layer.apply({'params': params}, x[None])[0]
 
-  expected, flax_pull = jax.vjp(flax_apply, kernel)
-  close(y, expected)
-  g = draw(y.shape, 3)
-  close(pull(g)[0], flax_pull(g)[0])
-  _, pull = jax.vjp(
-    lambda image: conv._as_conv(
+  def back(image):
+    return conv._as_conv(
       image,
       kernel[::-1, ::-1].swapaxes(2, 3),
       stride=(stride,) * 2,
       padding=padding,
       dilation=(1, 1),
       groups=1,
-    ),
-    jnp.zeros(y.shape),
-  )
-  close(y, pull(x)[0] + bias)
+    )
+
+  f = lambda kernel: conv.conv_transpose2d(x, kernel, bias, **how)
+  shape = jax.eval_shape(flax_apply, kernel).shape
+
+  @jax.jit
+  def every(kernel, g):
+    y, pull = jax.vjp(f, kernel)
+    expected, flax_pull = jax.vjp(flax_apply, kernel)
+    _, pull_back = jax.vjp(back, jnp.zeros(shape))
+    return y, expected, pull(g)[0], flax_pull(g)[0], pull_back(x)[0]
+
+  y, expected, slope, flax_slope, image = every(kernel, draw(shape, 3))
+  assert y.shape == shape
+  close(y, expected)
+  close(slope, flax_slope)
+  close(y, image + bias)
 
 
 def test_patches2d_is_numpys_sliding_window():
@@ -232,12 +259,13 @@ def test_same_padding_puts_the_odd_zero_last():
 def test_bfloat16_stays():
   x, k = jnp.ones((4, 4, 2), jnp.bfloat16), jnp.ones((2, 2, 2, 2), jnp.bfloat16)
   bias = jnp.ones(2)
-  assert conv.conv2d(x, k, bias).dtype == jnp.bfloat16
-  assert conv.conv1d(x[0], k[0], bias).dtype == jnp.bfloat16
-  assert conv.conv_transpose2d(x, k, bias).dtype == jnp.bfloat16
-  assert conv.patches2d(x, 2).dtype == jnp.bfloat16
+  of = lambda f, *args: jax.eval_shape(f, *args).dtype
+  assert of(conv.conv2d, x, k, bias) == jnp.bfloat16
+  assert of(conv.conv1d, x[0], k[0], bias) == jnp.bfloat16
+  assert of(conv.conv_transpose2d, x, k, bias) == jnp.bfloat16
+  assert of(lambda x: conv.patches2d(x, 2), x) == jnp.bfloat16
   many = jnp.ones((3, 3, 2, 2, 2, 2), jnp.bfloat16)
-  assert local.local2d(x, many, jnp.ones((3, 3, 2))).dtype == jnp.bfloat16
+  assert of(local.local2d, x, many, jnp.ones((3, 3, 2))) == jnp.bfloat16
 
 
 def test_an_epoch_in_a_scan_is_no_slower_than_its_steps():
