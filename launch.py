@@ -6,6 +6,7 @@ flags -> experiment -> data -> sweep(fit) -> results, one call each.
 import errno
 import io
 import os
+import pathlib
 import sys
 
 from dlcore import errors, flags, signals
@@ -17,23 +18,29 @@ NO_MEMORY = ('memoryerror', 'out of memory', 'resource_exhausted')
 
 def run(settings: flags.Settings) -> None:
   """Trains every run of a command line, or evaluates the trained ones again."""
+  if settings.run.distributed:
+    # What JAX logs when another process dies is told in one line.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   # Only a command line that holds pays for starting JAX.
   from dlcore import (
     compilation,
     config,
     data,
     drive,
-    journal,
+    hosts,
+    mesh,
     page,
     report,
     results,
     shown,
     sweep,
     tensorboard,
+    train,
     transfer,
     workdir,
   )
 
+  hosts.start(settings.run)
   chosen, module = settings.config, settings.module
   labels, board = results.labels(settings), settings.run.tensorboard
   if board:
@@ -44,43 +51,60 @@ def run(settings: flags.Settings) -> None:
   dataset = data.load(**vars(chosen.data), task=module.TASK)
   device = drive.device()
   experiment = module.experiment(chosen, dataset.spec)
-  folder = workdir.place(settings)
+  folder = pathlib.Path(hosts.led(lambda: str(workdir.place(settings))))
   begin = transfer.begin(settings, folder, experiment.model, dataset.spec)
   runs = sweep.plan(
     chosen, settings.swept, seeds=settings.run.seeds, seed=settings.run.seed
   )
+  if hosts.several():
+    hosts.agree(workdir.identity(settings, dataset))
+  parts, count = chosen.training.micro_shards, len(runs.seed)
+  batch = train.steps(experiment, sweep.splits(dataset))[1]
+  on = mesh.choose(settings.run, runs=count, batch=batch, parts=parts)
   how = sweep.choose(
-    settings.run.sweep, experiment.model, dataset.spec.shape, len(runs.seed)
+    hosts.led(lambda: workdir.chosen_sweep(settings, folder)),
+    experiment.model,
+    dataset.spec.shape,
+    mesh.per_device(on, count),
+    parts=parts,
   )
   programs = sweep.programs(
     module.experiment,
     chosen,
     dataset,
-    runs=len(runs.seed),
+    runs=count,
     how=how,
     most=drive.MOST_EPOCHS,
     taken=begin.taken,
+    on=on,
+    fsdp=settings.run.fsdp,
   )
-  splits = sweep.on_device(dataset)
+  if on:
+    device += f' as {mesh.told(on.shape)}{hosts.told()}'
+  splits = sweep.on_device(dataset, on)
   if settings.run.mode == 'evaluate':
     states = drive.restore(programs, runs, splits, folder)
     tests = drive.evaluate(programs, runs, states, splits.test)
-    results.evaluated(folder, settings, tests)
+    hosts.led(lambda: results.evaluated(folder, settings, tests))
     return
-  with workdir.locked(folder):
-    workdir.start(
-      settings,
-      folder,
-      device=device,
-      how=how,
-      data=data.fingerprint(dataset),
-      source=begin.source,
+  with hosts.leading(lambda: workdir.locked(folder)):
+    hosts.led(
+      lambda: workdir.start(
+        settings,
+        folder,
+        device=device,
+        how=how,
+        data=data.fingerprint(dataset),
+        source=begin.source,
+      )
     )
-    summary = workdir.finished(folder, chosen.training.epochs)
+    summary = hosts.led(
+      lambda: workdir.finished(folder, chosen.training.epochs)
+    )
     if summary is not None:
       print(f'{folder} is finished; --restart starts over')
       if board:
-        tensorboard.rewrite(folder, labels)
+        hosts.led(lambda: tensorboard.rewrite(folder, labels))
     else:
       model, steps = experiment.model, programs.steps
       print(report.plan(settings, dataset.spec, model, device, how, steps))
@@ -98,18 +122,14 @@ def run(settings: flags.Settings) -> None:
         snapshot_epochs=config.listed_epochs(settings.run.snapshots),
       )
       tests, timing = drive.timed(programs, runs, states, splits.test, timing)
-      summary = results.summarise(
-        settings, states, tests, experiment, dataset, timing
+      states = hosts.local(states) if on else states
+      summary = hosts.led(
+        lambda: shown.finish(
+          settings, runs, states, tests, dataset, timing, folder
+        )
       )
-      summary |= shown.described(settings, runs, states, summary, dataset)
-      shown.draw(settings, runs, states, summary, dataset, folder)
-      if board:
-        tensorboard.pictures(folder)
-      with journal.saving(folder):
-        (folder / page.NAME).unlink(missing_ok=True)
-      journal.write_json(folder / 'summary.json', summary)
-    if not (folder / page.NAME).exists():
-      page.write(folder)
+    if not hosts.led(lambda: (folder / page.NAME).exists()):
+      hosts.led(lambda: page.write(folder))
     print(results.closing(folder, summary))
   if all(run['diverged'] for run in summary['runs']):
     step = summary['runs'][0]['diverged_at_step']
@@ -154,8 +174,8 @@ def main(argv: list[str]) -> int:
 
   Returns:
     Exit status: 0 done, 2 wrong usage, 3 wrong data, 4 no good checkpoint, 5
-    diverged, 6 folder in use, 7 disk, 130 SIGINT, 138 SIGUSR1, 141 closed
-    output, 143 SIGTERM.
+    diverged, 6 folder in use, 7 disk, 8 another process lost, 130 SIGINT, 138
+    SIGUSR1, 141 closed output, 143 SIGTERM.
   """
   try:
     try:
@@ -201,11 +221,18 @@ def program() -> None:
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='replace')  # '±' is not in every encoding
   with signals.watched():
-    status = main(sys.argv)
+    try:
+      status = main(sys.argv)
+    except Exception:
+      if 'dlcore.hosts' in sys.modules:
+        sys.modules['dlcore.hosts'].failed()
+      raise
     try:
       sys.stdout.flush()
     except OSError:  # told already; not again as Python ends
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if 'dlcore.hosts' in sys.modules:
+      sys.modules['dlcore.hosts'].end(status)
     sys.exit(status)
 
 

@@ -25,7 +25,7 @@ def flag(
   choices: Sequence[str] | None = None,
   low: float | None = None,
   high: float | None = None,
-  only: Mapping[str, Collection[str]] | None = None,
+  only: Mapping[str, Collection[Any]] | None = None,
   unless: Mapping[str, Any] | None = None,
 ) -> Any:
   """Declares one field of a Config as a command-line flag.
@@ -199,6 +199,12 @@ class Training:
     'numbers the network computes with; parameters are float32',
     choices=('float32', 'bfloat16'),
   )
+  micro_shards: int = flag(
+    0,
+    'compute a batch in so many parts, added in a fixed order: bitwise the '
+    'same on any number of devices; slower; 0: off',
+    low=0,
+  )
   patience: int = flag(
     0,
     'stop after this many epochs without a better validation; 0: never',
@@ -250,6 +256,7 @@ class Data:
 
 
 OF_RUNS = {'mode': ('train', 'evaluate')}
+TOGETHER = {'distributed': (True,)}
 WITH_RUNS = {
   'mode': ('train', 'evaluate', 'inspect', 'predict', 'search', 'export')
 }
@@ -314,6 +321,32 @@ class Run:
     'also write the curves and figures for TensorBoard, to tensorboard/ in '
     '--workdir',
     only={'mode': ('train',)},
+  )
+  devices: int = flag(0, 'how many devices to use; 0: all', low=0, only=OF_RUNS)
+  mesh: str = flag(
+    '',
+    "how, as runs:4,data:2: runs side by side, and each batch shared out; '': "
+    'as many as the runs fill, the rest share out the batch',
+    only=OF_RUNS,
+  )
+  fsdp: bool = flag(
+    False,
+    'cut parameters and optimizer along data, for networks too large for one '
+    'device',
+    only=OF_RUNS,
+  )
+  distributed: bool = flag(
+    False,
+    'be one of several processes that train together, as SLURM, Open MPI, '
+    'Kubernetes or Cloud TPU says, or the three flags below',
+    only=OF_RUNS,
+  )
+  coordinator: str = flag(
+    '', 'HOST:PORT where process 0 can be reached', only=TOGETHER
+  )
+  num_processes: int = flag(0, 'how many they are', low=0, only=TOGETHER)
+  process_id: int = flag(
+    -1, 'which of them this is, from 0', low=-1, only=TOGETHER
   )
   snapshots: str = flag(
     '',
@@ -419,7 +452,11 @@ def idle(field: dataclasses.Field, values: Mapping[str, Any]) -> str:
       few = len(known) <= 3
       return (
         f'has no effect with --{other}={values[other]}; leave it out, or give '
-        + (f'--{other}={" or ".join(known)}' if few else f'another --{other}')
+        + (
+          f'--{other}={" or ".join(map(str, known))}'
+          if few
+          else f'another --{other}'
+        )
       )
   for other, value in field.metadata['unless'].items():
     if values[other] == value:

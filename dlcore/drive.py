@@ -6,6 +6,7 @@ steps of one, as take about two seconds; that changes nothing in the results.
 """
 
 import contextlib
+import functools
 import pathlib
 import resource
 import signal
@@ -14,11 +15,11 @@ import time
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dlcore import (
   checkpoint,
+  hosts,
   journal,
   progress,
   signals,
@@ -57,7 +58,7 @@ class Timing(NamedTuple):
 
 
 def device() -> str:
-  """Names the devices a run will use.
+  """Names the devices there are.
 
   Returns:
     Kind and number.
@@ -156,11 +157,10 @@ def fit(
     CheckpointError: see `checkpoint.restore`.
   """
   steps, batch = programs.steps
+  runs = programs.put(runs)
   checkpoints = folder / 'checkpoint'
-  restored = checkpoint.restore(
-    checkpoints, jax.eval_shape(programs.init, runs, data)
-  )
-  begin, init_s = compiled(programs.init, runs, data)
+  restored = _restored(programs, runs, data, checkpoints, aside=True)
+  begin, init_s = _ready(programs.init, runs, data)
   if restored is None:
     position, states = 0, begin(runs, data)
     run: dict[str, Any] = {
@@ -174,40 +174,70 @@ def fit(
     position, states, run = restored
     run.setdefault('save_s', 0.0)  # not in checkpoints of older versions
     print(f'going on after {position / steps:.4g} epochs', flush=True)
-  journal.truncate(folder, run['log'])
-  snapshots.warn_of_missing(folder, snapshot_epochs, position // steps)
-  span = train.Span(*(jnp.int32(0) for _ in range(3)))
-  advance, advance_s = compiled(
+  hosts.led(lambda: journal.truncate(folder, run['log']))
+  hosts.led(
+    lambda: snapshots.warn_of_missing(
+      folder, snapshot_epochs, position // steps
+    )
+  )
+  span = _span(0, 0, 0)
+  advance, advance_s = _ready(
     programs.advance, runs, states, data, span, donate=(1,)
   )
   run['compile_s'] += init_s + advance_s
   total, rate, saved = epochs * steps, 0.0, time.perf_counter()
   bar = progress.Progress(epochs, position / steps)
-  running = not bool(np.all(states.halted))
+  running = not bool(np.all(hosts.local(states.halted)))
   unwritten: list[dict[str, Any]] = []
   unkept: list[tuple[int, Any]] = []
   final, number, chunks = position >= total or not running, 0, 0
   with (
     signals.kept() as asked,
-    tensorboard.writing(folder, labels, on=board) as show,
+    tensorboard.writing(folder, labels, on=board and hosts.lead()) as show,
     contextlib.ExitStack() as trace,
   ):
-    trace.enter_context(traced(profile))
+    trace.enter_context(traced(profile if hosts.lead() else ''))
+
+    def write(states: Any) -> None:
+      """Writes what there is; the states are saved unless they are None."""
+      if unwritten:
+        journal.append(folder, unwritten)
+        written = unwritten[:]
+        unwritten.clear()
+        show(written)
+      while unkept:
+        snapshots.write(folder, *unkept[0])
+        del unkept[0]
+      if states is not None:
+        run['log'] = journal.mark(folder)
+        checkpoint.save(checkpoints, position, states, run)
+
+    def attempt(states: Any, final: bool) -> None:
+      """Writes, a full disk being a warning but at the end."""
+      try:
+        write(states)
+      except DiskError as error:
+        if final:
+          raise
+        if states is not None:
+          print(f'warning: {error}', file=sys.stderr)
+
     while not final:
       epoch, at = divmod(position, steps)
       count, last = chunk(at, steps, rate)
       ends = [n for n in snapshot_epochs if n > epoch]
       count = min([count, epochs - epoch, *(n - epoch for n in ends)])
       start = time.perf_counter()
-      span = train.Span(*(jnp.int32(n) for n in (count, at, last)))
+      span = _span(count, at, last)
       states, curves = advance(runs, states, data, span)
-      curves = jax.device_get(curves)
+      curves = hosts.local(curves)
       chunks += 1
       if chunks == PROFILED:
         trace.close()
       spent = time.perf_counter() - start
       done = count * (last - at)
-      rate = done / spent
+      late = time.perf_counter() - saved > SAVE_SECONDS
+      rate, late = hosts.same((done / spent, late))
       position += done
       run['train_s'] += spent
       ended = count if last == steps else 0
@@ -221,28 +251,16 @@ def fit(
         # Not of an epoch before which every run had halted.
         ran = curves['ran'][:, ended - 1].any()
         if ran and epoch + ended in snapshot_epochs:
-          unkept.append((epoch + ended, snapshots.host(states.params)))
+          unkept.append(
+            (epoch + ended, snapshots.host(hosts.local(states.params)))
+          )
       bar.show(position / steps, found)
       number = asked()
       final = position >= total or not running or number > 0
-      due = final or time.perf_counter() - saved > SAVE_SECONDS
+      due = final or late
       start = time.perf_counter()
-      try:
-        if unwritten:
-          journal.append(folder, unwritten)
-          unwritten, written = [], unwritten
-          show(written)
-        while unkept:
-          snapshots.write(folder, *unkept[0])
-          del unkept[0]
-        if due:
-          run['log'] = journal.mark(folder)
-          checkpoint.save(checkpoints, position, states, run)
-      except DiskError as error:
-        if final:
-          raise
-        if due:
-          print(f'warning: {error}', file=sys.stderr)
+      held = hosts.local(states) if due else None
+      hosts.led(functools.partial(attempt, held, final))
       run['save_s'] += time.perf_counter() - start
       if due:
         saved = time.perf_counter()
@@ -302,11 +320,10 @@ def timed(
   Returns:
     {name: [R]} on the host, and the timing.
   """
-  program, compile_s = compiled(
-    programs.evaluate, runs, states.best_params, test
-  )
+  runs = programs.put(runs)
+  program, compile_s = _ready(programs.evaluate, runs, states.best_params, test)
   start = time.perf_counter()
-  found = jax.device_get(program(runs, states.best_params, test))
+  found = hosts.local(program(runs, states.best_params, test))
   unit = 1 if sys.platform == 'darwin' else 1024
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return found, timing._replace(
@@ -336,8 +353,43 @@ def restore(
   Raises:
     CheckpointError: if there are none, or they are of another model.
   """
-  template = jax.eval_shape(programs.init, runs, data)
-  restored = checkpoint.restore(folder / 'checkpoint', template, aside=False)
+  checkpoints = folder / 'checkpoint'
+  restored = _restored(programs, runs, data, checkpoints, aside=False)
   if restored is None:
     raise CheckpointError(f'{folder}: holds no checkpoint; train there first')
   return restored[1]
+
+
+def _ready(*arguments: Any, donate: tuple[int, ...] = ()) -> Any:
+  """Compiles as `compiled`, and waits for the processes that are slower."""
+  found = compiled(*arguments, donate=donate)
+  hosts.meet()
+  return found
+
+
+def _span(*numbers: int) -> train.Span:
+  """Makes a span of plain numbers, which belong to no device."""
+  return train.Span._make(map(np.int32, numbers))
+
+
+def _restored(
+  programs: sweep.Programs,
+  runs: sweep.Runs,
+  data: train.Splits,
+  folder: pathlib.Path,
+  *,
+  aside: bool,
+) -> tuple[int, train.State, dict[str, Any]] | None:
+  """Restores as `checkpoint.restore` on process 0, for the devices of all."""
+  template = jax.eval_shape(programs.init, runs, data)
+  held = []
+
+  def look():
+    if found := checkpoint.restore(folder, template, aside=aside):
+      held.append(found[1])
+    return found and (found[0], found[2])
+
+  if (found := hosts.led(look)) is None:
+    return None
+  states = hosts.shared(held[0] if held else None, template)
+  return found[0], programs.put(states), found[1]

@@ -50,6 +50,12 @@ class DiskError(Ended):
   status = 7
 
 
+class Lost(Ended):
+  """Another process of a distributed run has ended, or never came."""
+
+  status = 8
+
+
 class Interrupted(Ended):
   """A signal ended the run, after its state was saved.
 

@@ -4,13 +4,16 @@ import pathlib
 from typing import Any
 
 import jax
+import numpy as np
 
 from dlcore import config as configs
 from dlcore import (
   journal,
+  page,
   report,
   results,
   sweep,
+  tensorboard,
   train,
   visualize,
 )
@@ -47,6 +50,46 @@ def best(
   )
   params = jax.tree.map(lambda a: a[at], states.best_params)
   return at, settings.module.experiment(config, dataset.spec), params
+
+
+def finish(
+  settings: Settings,
+  runs: sweep.Runs,
+  states: train.State,
+  tests: dict[str, np.ndarray],
+  dataset: Dataset,
+  timing: Any,
+  folder: pathlib.Path,
+) -> dict[str, Any]:
+  """Writes what comes out of a run, `summary.json` last.
+
+  Args:
+    settings: the parsed command line.
+    runs: the runs.
+    states: their last states.
+    tests: {name: [R]}, the test metrics.
+    dataset: the splits on the host.
+    timing: seconds and rate, see `drive.Timing`.
+    folder: of the run.
+
+  Returns:
+    The summary.
+
+  Raises:
+    DiskError: if it cannot be written.
+  """
+  experiment = settings.module.experiment(settings.config, dataset.spec)
+  summary = results.summarise(
+    settings, states, tests, experiment, dataset, timing
+  )
+  summary |= described(settings, runs, states, summary, dataset)
+  draw(settings, runs, states, summary, dataset, folder)
+  if settings.run.tensorboard:
+    tensorboard.pictures(folder)
+  with journal.saving(folder):
+    (folder / page.NAME).unlink(missing_ok=True)
+  journal.write_json(folder / 'summary.json', summary)
+  return summary
 
 
 def described(

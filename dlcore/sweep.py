@@ -3,7 +3,7 @@
 A run is a seed and a value for every float flag. `lax.map` runs them one after
 another, each bitwise equal to a lone run; `vmap` runs them side by side, which
 is quicker on accelerators and for small dense networks, but rounds differently.
-Runs are spread over the devices there are.
+Runs are spread over the devices of a mesh, see `mesh`.
 """
 
 import itertools
@@ -16,11 +16,12 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import Mesh
 
 from dlcore import config as configs
-from dlcore import layers, summary, train, transfer
+from dlcore import layers, mesh, summary, train, transfer
 from dlcore.data import Dataset, Spec, Split
+from dlcore.errors import UsageError
 from dlcore.layers import Layer
 
 SMALL = 2**20  # parameters of all runs that a core's cache holds, with room
@@ -96,7 +97,9 @@ def plan(
   )
 
 
-def choose(how: str, model: Layer, shape: tuple[int, ...], runs: int) -> str:
+def choose(
+  how: str, model: Layer, shape: tuple[int, ...], runs: int, *, parts: int = 0
+) -> str:
   """Settles --sweep=auto by what is faster (`python -m benchmarks W6`).
 
   On a CPU that is one after another, but for dense networks that are small
@@ -107,21 +110,25 @@ def choose(how: str, model: Layer, shape: tuple[int, ...], runs: int) -> str:
     how: 'auto', 'map' or 'vmap'.
     model: the network.
     shape: of one example.
-    runs: how many there are.
+    runs: how many there are, of one device.
+    parts: of --micro_shards, which has them one after another; 0 if off.
 
   Returns:
     'map' or 'vmap'.
 
   Raises:
     ValueError: for another `how`, or runs below 1.
+    UsageError: for 'vmap' with parts.
   """
   if how not in ('auto', 'map', 'vmap') or runs < 1:
     raise ValueError(
       "how, runs: expected 'auto', 'map' or 'vmap' and at least 1, got "
       f'{how!r} and {runs}'
     )
-  if how != 'auto':
-    return how
+  if parts and how == 'vmap':
+    raise UsageError('--micro_shards: goes with --sweep=map alone')
+  if how != 'auto' or parts:
+    return 'map' if parts else how
   if jax.default_backend() != 'cpu':
     return 'vmap'
   params, _ = layers.abstract(model, shape)
@@ -140,12 +147,14 @@ class Programs(NamedTuple):
     advance: (runs, states, data, span) -> states, curves {name: [R, most]}.
     evaluate: (runs, params, split) -> {name: [R]}.
     steps: (steps of an epoch, examples of a batch).
+    put: arrays that lead with R -> the same on the devices they belong to.
   """
 
   init: Callable[[Runs, train.Splits], train.State]
   advance: Callable[..., tuple[train.State, train.Metrics]]
   evaluate: Callable[[Runs, Any, Split], train.Metrics]
   steps: tuple[int, int]
+  put: Callable[[Any], Any]
 
 
 def programs(
@@ -157,6 +166,8 @@ def programs(
   how: str,
   most: int,
   taken: Mapping[str, np.ndarray] = MappingProxyType({}),
+  on: Mesh | None = None,
+  fsdp: bool = False,
 ) -> Programs:
   """Builds the functions of a sweep, ready for `jax.jit`.
 
@@ -168,22 +179,34 @@ def programs(
     how: 'map' or 'vmap'.
     most: most epochs of one call of `advance`.
     taken: path -> array, what every run begins with, see `transfer.begin`.
+    on: the devices, from `mesh.choose`; None for one.
+    fsdp: cut the states along the devices of `data`.
 
   Returns:
     The programs, not yet compiled.
 
   Raises:
     ValueError: for another `how`, or runs below 1.
+    UsageError: if --micro_shards does not go with the loss.
   """
   if how not in ('map', 'vmap'):
     raise ValueError(f"how: expected 'map' or 'vmap', got {how!r}")
+  if runs < 1:
+    raise ValueError(f'runs: expected at least 1, got {runs}')
+  parts, devices = config.training.micro_shards, on.shape['data'] if on else 1
+  divided = devices > 1 and not parts  # by XLA
 
   def experiment(run: Runs) -> train.Experiment:
     made = transfer.adapted(make, config.training.transfer, taken)
-    return made(configs.replace(config, run.floats), data.spec)
+    exp = made(configs.replace(config, run.floats), data.spec)
+    if parts:
+      return mesh.in_parts(exp, parts, devices)
+    return mesh.shared(exp, fsdp=fsdp) if divided else exp
 
   def over(function, stacked):
     """Runs `function` over the first `stacked` arguments' leading axis."""
+    if divided:
+      function = mesh.laid(function, stacked, on, fsdp=fsdp)
 
     def one_after_another(*arguments):
       each, common = arguments[:stacked], arguments[stacked:]
@@ -193,9 +216,10 @@ def programs(
       axes = [0 if i < stacked else None for i in range(len(arguments))]
       return jax.vmap(function, in_axes=axes)(*arguments)
 
-    return spread(
-      one_after_another if how == 'map' else side_by_side, stacked, runs
-    )
+    every = one_after_another if how == 'map' else side_by_side
+    if on is None:
+      return every
+    return mesh.spread(every, stacked, on, fsdp=fsdp, by_hand=not divided)
 
   def init(run, data):
     return train.init(experiment(run), run.seed, data)
@@ -214,59 +238,20 @@ def programs(
   def evaluate(run, params, split):
     return experiment(run).evaluate(params, split)
 
-  splits = train.Splits(data.train, data.validation, data.test)
+  made = make(config, data.spec)
+  if parts:
+    mesh.in_parts(made, parts)
   return Programs(
     over(init, 1),
     over(advance, 2),
     over(evaluate, 2),
-    train.steps(make(config, data.spec), splits),
+    train.steps(made, splits(data)),
+    lambda tree: mesh.put_runs(tree, on, fsdp=fsdp) if on else tree,
   )
 
 
-def spread(
-  function: Callable[..., Any], stacked: int, runs: int
-) -> Callable[..., Any]:
-  """Shares the runs out over the devices; no device talks to another.
-
-  Args:
-    function: its first `stacked` arguments and its results lead with R.
-    stacked: how many arguments lead with R; the others are copied.
-    runs: R; the largest number of devices that divides it is used.
-
-  Returns:
-    The function, sharded where there is more than one device to use.
-
-  Raises:
-    ValueError: for runs below 1.
-  """
-  if runs < 1:
-    raise ValueError(f'runs: expected at least 1, got {runs}')
-  devices = max(
-    n for n in range(1, jax.local_device_count() + 1) if runs % n == 0
-  )
-  if devices == 1:
-    return function
-  mesh = jax.make_mesh(
-    (devices,),
-    ('runs',),
-    axis_types=(AxisType.Auto,),
-    devices=jax.local_devices()[:devices],
-  )
-  each, common = PartitionSpec('runs'), PartitionSpec()
-
-  def sharded(*arguments):
-    specs = tuple(
-      each if i < stacked else common for i in range(len(arguments))
-    )
-    return jax.shard_map(
-      function, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False
-    )(*arguments)
-
-  return sharded
-
-
-def on_device(data: Dataset) -> train.Splits:
-  """Puts the splits on the device, uint8 images as they are.
+def splits(data: Dataset) -> train.Splits:
+  """Leaves out the description of a data set.
 
   Args:
     data: as `data.load` gives it.
@@ -277,7 +262,23 @@ def on_device(data: Dataset) -> train.Splits:
   Raises:
     AssertionError: for another number of labels than examples.
   """
-  splits = train.Splits(data.train, data.validation, data.test)
-  for split in splits:
+  found = train.Splits(data.train, data.validation, data.test)
+  for split in found:
     chex.assert_equal_shape_prefix(list(split), 1)
-  return jax.tree.map(jnp.asarray, splits)
+  return found
+
+
+def on_device(data: Dataset, on: Mesh | None = None) -> train.Splits:
+  """Puts the splits on every device, uint8 images as they are.
+
+  Args:
+    data: as `data.load` gives it.
+    on: the devices, None for one.
+
+  Returns:
+    Its splits.
+
+  Raises:
+    AssertionError: for another number of labels than examples.
+  """
+  return mesh.put(splits(data), on)

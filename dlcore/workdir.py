@@ -231,9 +231,62 @@ def clear(folder: pathlib.Path) -> None:
 
 
 # What belongs to a launch, not to a run.
-LAUNCH = ('workdir', 'mode', 'restart', 'cache', 'profile', 'tensorboard')
-# What may differ when a run goes on: none of it changes a number.
+LAUNCH = (
+  'workdir',
+  'mode',
+  'restart',
+  'cache',
+  'profile',
+  'tensorboard',
+  'devices',
+  'mesh',
+  'fsdp',
+  'distributed',
+  'coordinator',
+  'num_processes',
+  'process_id',
+)
+# What may differ when a run goes on: none of it changes a number, but that
+# devices which share a batch round differently.
 FREE = (*LAUNCH, 'data_dir', 'sweep', 'snapshots')
+
+
+def identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:
+  """Lists what the processes of one run have to have in common.
+
+  Args:
+    settings: the parsed command line.
+    dataset: as it is read here.
+
+  Returns:
+    Flags, versions and data, by name.
+  """
+  flags = configs.flatten(settings.config) | configs.flatten(settings.run)
+  flags |= settings.swept
+  own = ('coordinator', 'process_id', 'data_dir', 'cache')
+  return {
+    '--experiment': settings.experiment,
+    **{f'--{name}': v for name, v in flags.items() if name not in own},
+    'dlcore': __version__,
+    **{package: _version(package) for package in PACKAGES},
+    'the data': fingerprint(dataset),
+  }
+
+
+def chosen_sweep(settings: Settings, folder: pathlib.Path) -> str:
+  """Keeps to how a run's seeds were run, where --sweep leaves it open.
+
+  Args:
+    settings: the parsed command line.
+    folder: of the run.
+
+  Returns:
+    --sweep, or 'map' or 'vmap' of the run that goes on in the folder.
+  """
+  open_ = settings.run.sweep == 'auto' and not settings.run.restart
+  old = load_json(folder / 'config.json') if open_ else None
+  how = (old or {}).get('how')
+  return how if how in ('map', 'vmap') else settings.run.sweep
 
 
 def same_data(folder: pathlib.Path, dataset: Dataset) -> None:

@@ -72,6 +72,7 @@ def experiment(config, spec):
     optim.make(config, spec),
     batches.shuffled(config.batch_size),
     baselines=beside,
+    separable=True,
     figures=inside.autoencoder_figures(net, noisy, pca),
     outputs=lambda params, x: models.coded(net, params, x),
   )

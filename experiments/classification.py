@@ -68,5 +68,6 @@ def experiment(config, spec):
     batches.shuffled(config.batch_size),
     score=lambda found: found['accuracy'],
     figures=confusion,
+    separable=not config.hard_examples,
     outputs=lambda params, x: {'scores': pair(model.apply(params, x))},
   )

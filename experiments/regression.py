@@ -68,6 +68,7 @@ def experiment(config, spec):
     optim.make(config, spec),
     batches.shuffled(config.batch_size),
     baselines=beside,
+    separable=True,
     figures=lambda params, data: inside.regression_figures(model, params, data),
     outputs=lambda params, x: {'value': model.apply(params, x) * std + mean},
   )

@@ -1,8 +1,4 @@
 import functools
-import os
-import pathlib
-import subprocess
-import sys
 
 import chex
 import jax
@@ -13,7 +9,6 @@ import pytest
 from dlcore import config as configs
 from dlcore import drive, journal, models, sweep, train
 
-ROOT = pathlib.Path(__file__).parent.parent
 NAMES = ('classification', 'regression', 'autoencoder', 'triplet')
 RATES = {'learning_rate': (1e-3, 1e-2)}
 EPOCHS = 3
@@ -358,54 +353,3 @@ def test_auto_is_what_is_faster_on_a_cpu():
     assert sweep.choose(how, dense, (784,), 11) == how
   with pytest.raises(ValueError, match="got 'both' and 2"):
     sweep.choose('both', dense, (784,), 2)
-
-
-FOUR_DEVICES = """
-import sys
-import jax, numpy as np
-sys.path += sys.argv[1:3]
-import conftest, test_sweep
-from dlcore import data
-assert jax.local_device_count() == 4
-small = conftest.shrunk(data.load('digits'))
-for name, seeds in ('four', 2), ('three', 3):
-  swept = test_sweep.RATES if seeds == 2 else {}
-  made = small('regression', learning_rate=1e-2)
-  found = test_sweep.Trained(made, swept, seeds=seeds, seed=4)
-  leaves = jax.tree.leaves((found.states, found.curves))
-  devices = {len(leaf.sharding.device_set) for leaf in leaves}
-  np.savez(f'{name}.npz', *leaves, devices=list(devices))
-"""
-
-
-def test_runs_are_spread_over_devices_bitwise(tiny, trained, tmp_path):
-  done = subprocess.run(
-    [sys.executable, '-c', FOUR_DEVICES, str(ROOT), str(ROOT / 'tests')],
-    env=os.environ
-    | {
-      'JAX_PLATFORMS': 'cpu',
-      'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
-    },
-    cwd=tmp_path,
-    capture_output=True,
-    text=True,
-    timeout=120,
-  )
-  assert done.returncode == 0, done.stderr
-  alone = trained('regression')
-  wanted = jax.tree.leaves((alone.states, alone.curves))
-  with np.load(tmp_path / 'four.npz') as found:
-    assert found['devices'].tolist() == [4]
-    for i, leaf in enumerate(wanted):
-      np.testing.assert_array_equal(found[f'arr_{i}'], leaf)
-  # Three runs, at the second rate, are shared by three of the four devices.
-  with np.load(tmp_path / 'three.npz') as found:
-    assert found['devices'].tolist() == [3]
-    for i, leaf in enumerate(wanted):
-      np.testing.assert_array_equal(found[f'arr_{i}'][:2], leaf[2:])
-
-
-@pytest.mark.skipif(jax.local_device_count() > 1, reason='for one device')
-def test_one_device_has_no_mesh():
-  function = lambda x: x
-  assert sweep.spread(function, 1, 8) is function

@@ -49,6 +49,8 @@ class Experiment(NamedTuple):
       standardised row -> {name: array}, what a trained network says of it:
       'scores' of the classes, 'value' in the target's units, 'code' and
       'reconstruction', or 'embedding'.
+    separable: whether the loss is the mean of what each example has alone, as
+      --micro_shards needs.
   """
 
   model: Layer
@@ -60,6 +62,7 @@ class Experiment(NamedTuple):
   baselines: Callable[[Dataset], dict[str, dict[str, float]]] = lambda data: {}
   figures: Callable[[Any, Dataset], dict[str, Any]] = lambda params, data: {}
   outputs: Callable[[Any, jax.Array], Metrics] = lambda params, x: {}
+  separable: bool = False
 
 
 def predict(

@@ -86,7 +86,7 @@ def known() -> dict[str, list[str]]:
 
 def stubs() -> None:
   """Everything but what reads flags and data and makes folders."""
-  from dlcore import drive, errors, report, sweep
+  from dlcore import drive, errors, hosts, report, sweep
   from dlcore.data import tfds_source
 
   class Reached(errors.Ended):
@@ -105,6 +105,7 @@ def stubs() -> None:
   swap(sweep, 'programs', unittest.mock.MagicMock())
   swap(sweep, 'on_device', lambda *arguments: None)
   swap(tfds_source, 'prepare', absent)
+  swap(hosts, 'WAIT', 0)  # for processes that never come
 
 
 class Watch:

@@ -247,10 +247,8 @@ SWEEP = {
       says=('runs: expected at least 1', 'got 0'),
     ),
   ],
-  'sweep.spread': [
-    wrong(lambda x: x, 1, 0, says=('runs: expected at least 1', 'got 0')),
-  ],
   'sweep.on_device': [wrong(SHORT, says=prefixes(4, 3))],
+  'sweep.splits': [wrong(SHORT, says=prefixes(4, 3))],
 }
 
 DATASETS = {
