@@ -23,10 +23,7 @@ def test_on_eight_devices():
     env=os.environ
     | {
       'JAX_PLATFORMS': 'cpu',
-      # What is compiled is run for milliseconds.
-      'XLA_FLAGS': '--xla_force_host_platform_device_count=8 '
-      '--xla_backend_optimization_level=0 '
-      '--xla_llvm_disable_expensive_passes=true',
+      'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
     },
     cwd=TESTS.parent,
     capture_output=True,

@@ -93,7 +93,7 @@ def init(exp: Experiment, seed: jax.Array, data: Splits) -> State:
   params, _ = exp.model.init(key, data.train.x.shape[1:])
   if has_whitening(exp.model):
     sample = jnp.arange(min(WHITENED, len(data.train.y)))
-    images = batches.take(data.train, sample).x
+    images = jnp.asarray(batches.take(data.train, sample).x)
     params = fit_whitening(exp.model, params, images)
   found = jax.eval_shape(
     lambda: exp.loss(
@@ -156,6 +156,9 @@ def step(exp: Experiment, state: State, batch: Split, key: jax.Array) -> State:
   (loss, metrics), grads = jax.value_and_grad(exp.loss, has_aux=True)(
     state.params, batch, key
   )
+  # Fenced: whatever is around it, a step is then bitwise the same, and XLA does
+  # not add up anew what a bias's gradient is the sum of.
+  grads = jax.lax.optimization_barrier(grads)
   finite = jnp.isfinite(loss) & _finite(grads)
   updates, opt_state = exp.optimizer.update(
     grads, state.opt_state, state.params
@@ -173,16 +176,14 @@ def _finite(grads: Any) -> jax.Array:
   """Tells whether every number is finite: their sum then is.
 
   Of many numbers by a product with ones, which a CPU does with all its cores.
-  Behind a barrier: XLA would add up what a bias's gradient is the sum of anew.
   """
-  seen = jax.lax.optimization_barrier(grads)
 
   def total(g):
     if g.size < MANY:
       return jnp.sum(g)
     return jnp.sum(jnp.ones(len(g), g.dtype) @ g.reshape(len(g), -1))
 
-  return jnp.isfinite(sum(map(total, jax.tree.leaves(seen))))
+  return jnp.isfinite(sum(map(total, jax.tree.leaves(grads))))
 
 
 def _sound(x: jax.Array) -> jax.Array:
