@@ -18,9 +18,6 @@ NO_MEMORY = ('memoryerror', 'out of memory', 'resource_exhausted')
 
 def run(settings: flags.Settings) -> None:
   """Trains every run of a command line, or evaluates the trained ones again."""
-  if settings.run.distributed:
-    # What JAX logs when another process dies is told in one line.
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   # Only a command line that holds pays for starting JAX.
   from dlcore import (
     compilation,

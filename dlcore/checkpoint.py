@@ -143,8 +143,6 @@ def save(
       stay as they were.
     CheckpointError: if a parameter is not finite, which is never saved.
   """
-  import orbax.checkpoint as ocp
-
   states = jax.device_get(states)
   for leaf in jax.tree.leaves((states.params, states.best_params)):
     if not np.isfinite(leaf).all():
@@ -159,7 +157,7 @@ def save(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     reserve(draft / 'room', needed)
-    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+    with _quiet(), _checkpointer() as checkpointer:
       checkpointer.save(draft.absolute() / 'states', states)
     (draft / 'run.json').write_text(json.dumps(run), encoding='utf-8')
     (draft / ARRAYS).write_text(json.dumps(_leaves(states)), encoding='utf-8')
@@ -187,6 +185,17 @@ def save(
     with contextlib.suppress(OSError):
       (folder / str(old)).rename(draft)
     shutil.rmtree(draft, ignore_errors=True)
+
+
+def _checkpointer() -> Any:
+  """Makes orbax's part of it, which waits for no process but number 0."""
+  import orbax.checkpoint as ocp
+
+  return ocp.StandardCheckpointer(
+    multiprocessing_options=ocp.options.MultiprocessingOptions(
+      primary_host=0, active_processes={0}, barrier_sync_key_prefix='dlcore'
+    )
+  )
 
 
 def _of_disk(text: str) -> bool:
@@ -305,8 +314,6 @@ def _put_aside(step: pathlib.Path) -> pathlib.Path:
 
 
 def _read(step: pathlib.Path, template: Any) -> tuple[Any, dict[str, Any]]:
-  import orbax.checkpoint as ocp
-
   run = json.loads((step / 'run.json').read_text(encoding='utf-8'))
   # Compared here, for orbax casts silently where a type differs.
   saved = json.loads((step / ARRAYS).read_text(encoding='utf-8'))
@@ -317,7 +324,7 @@ def _read(step: pathlib.Path, template: Any) -> tuple[Any, dict[str, Any]]:
         f'{step}: of another model, {name} is {saved.get(name)} there and '
         f'{wanted.get(name)} here; give the flags it was trained with'
       )
-  with ocp.StandardCheckpointer() as checkpointer:
+  with _checkpointer() as checkpointer:
     return checkpointer.restore(step.absolute() / 'states', template), run
 
 

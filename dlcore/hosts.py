@@ -4,14 +4,13 @@ Process 0 leads: it alone reads and writes the folder of the run and prints. All
 the others do its computations with it and end as it ends. What it finds, and
 whether that failed, it tells through the key-value store of `jax.distributed`.
 
-JAX learns of a process that dies only after a timeout, and then aborts without
-a word. So every process holds a connection to process 0 on which nothing is
-sent until the end: where it closes early, the others end at once, with one
-line. Alone in its process a run passes through all of this unchanged.
+JAX learns of a process that dies only after a timeout, and then aborts. So
+every process holds a connection to process 0 on which nothing is sent until the
+end: where it closes early, the others end at once, with one line. Alone in its
+process a run passes through all of this unchanged.
 """
 
 import contextlib
-import functools
 import itertools
 import json
 import os
@@ -33,7 +32,8 @@ from dlcore.config import Run
 
 WAIT = 120  # seconds for all to come
 GRACE = 3.0  # seconds for a process to end by itself when another one has
-HEARTBEAT = 20  # seconds after which JAX gives a silent process up
+# Seconds after which JAX gives a silent process up: not before we do.
+HEARTBEAT = 10**6
 DONE = 'done'
 
 # Of this process: the connections to the others, and whether it is ending.
@@ -92,7 +92,7 @@ def start(run: Run) -> None:
   if all(known):
     _check(run)
   try:
-    with _without_abort():
+    with _relayed():
       jax.distributed.initialize(
         run.coordinator or None,
         run.num_processes or None,
@@ -100,7 +100,7 @@ def start(run: Run) -> None:
         cluster_detection_method='deactivate' if all(known) else None,
         initialization_timeout=WAIT,
         heartbeat_timeout_seconds=HEARTBEAT,
-        shutdown_timeout_seconds=HEARTBEAT,
+        shutdown_timeout_seconds=WAIT,
       )
     if _state().num_processes > 1:
       _tie()
@@ -120,18 +120,49 @@ def start(run: Run) -> None:
 
 
 @contextlib.contextmanager
-def _without_abort() -> Iterator[None]:
-  """Keeps JAX from aborting where it loses process 0: `_watch` sees to that."""
+def _relayed() -> Iterator[None]:
+  """Lets JAX reach process 0 through a relay in this process.
+
+  Where it loses process 0 it would abort with C++'s own message; the relay does
+  not tell it, so that `_watch` can.
+  """
   from jax._src import distributed
 
   make = distributed._jax.get_distributed_runtime_client
-  distributed._jax.get_distributed_runtime_client = functools.partial(
-    make, missed_heartbeat_callback=lambda status: None
-  )
+
+  def client(address, number, **options):
+    return make(_relay(address) if number else address, number, **options)
+
+  distributed._jax.get_distributed_runtime_client = client
   try:
     yield
   finally:
     distributed._jax.get_distributed_runtime_client = make
+
+
+def _relay(address: str) -> str:
+  """Makes an address of this host that leads to another."""
+  host, _, port = address.rpartition(':')
+  server = socket.create_server(('127.0.0.1', 0))
+
+  def serve():
+    while True:
+      near, _ = server.accept()
+      try:
+        far = socket.create_connection((host.strip('[]'), int(port)))
+      except OSError:
+        near.close()  # JAX tries again
+        continue
+      for pair in ((near, far), (far, near)):
+        threading.Thread(target=pump, args=pair, daemon=True).start()
+
+  def pump(source, sink):
+    with contextlib.suppress(OSError):
+      while more := source.recv(2**16):
+        sink.sendall(more)
+
+  threading.Thread(target=serve, daemon=True).start()
+  return f'127.0.0.1:{server.getsockname()[1]}'
 
 
 def _check(run: Run) -> None:
@@ -147,7 +178,7 @@ def _check(run: Run) -> None:
       f'--coordinator={run.coordinator[:60]}: write it as HOST:PORT, where '
       'process 0 can be reached'
     )
-  address = (place[1], int(place[2]))
+  address = (place[1].strip('[]'), int(place[2]))
   if run.process_id == 0:
     try:
       _listening(address[1]).close()
@@ -214,7 +245,7 @@ def _tie() -> None:
         if first == word:  # not of a stranger
           _others[int(number)] = connection
   else:
-    host = _state().coordinator_address.rsplit(':', 1)[0]
+    host = _state().coordinator_address.rpartition(':')[0].strip('[]')
     place, word = _get('dlcore/tie').split()
     connection = socket.create_connection((host, int(place)), timeout=WAIT)
     connection.sendall(f'{word} {mine}'.encode())
@@ -260,7 +291,7 @@ def _tell(word: str) -> None:
 
 
 def end(status: int) -> None:
-  """Leaves the other processes; with another status than 0, does not return.
+  """Leaves the other processes, if there are any; does not return then.
 
   Args:
     status: of the process.
@@ -268,15 +299,13 @@ def end(status: int) -> None:
   if not several():
     return
   _ending.set()
-  mine = _state().process_id
-  word = f'process {mine} has ended with status {status}, and says why'
-  _tell(word if status else DONE)
-  if not status:
-    return
-  if mine == 0:
+  word = f'process {_state().process_id} has ended with status {status}, and '
+  _tell(word + 'says why' if status else DONE)
+  if lead():
     # JAX aborts where its service, which is here, goes first.
     for thread in _watchers:
-      thread.join(2 * GRACE)
+      thread.join(2 * GRACE if status else None)
+  # Not by JAX's own way out, which aborts where it takes long.
   sys.stdout.flush()
   os._exit(status)
 

@@ -77,7 +77,7 @@ def ends(running):
   return found
 
 
-def test_two_processes_train_one_is_killed_and_others_go_on(tmp_path):
+def test_two_processes_train_one_is_killed_and_others_go_on(tmp_path, command):
   folder = tmp_path / 'run'
   flags = [*FLAGS.split(), f'--workdir={folder}', '--epochs=6']
   running = both(*flags, before=SLOW)
@@ -105,7 +105,11 @@ def test_two_processes_train_one_is_killed_and_others_go_on(tmp_path):
     (e, s) for e in range(1, 7) for s in (0, 1)
   ]
   summary = json.loads((folder / 'summary.json').read_text())
-  assert all(run['test']['accuracy'] > 0.8 for run in summary['runs'])
+  # As one process has it, to the last bit.
+  alone = tmp_path / 'alone'
+  assert command(*FLAGS.split(), f'--workdir={alone}', '--epochs=6').status == 0
+  lone = json.loads((alone / 'summary.json').read_text())
+  assert summary['runs'] == lone['runs']
   assert (folder / 'report.html').exists()
   # Its checkpoint is that of one process with two devices too.
   flags[-1] = '--epochs=7'
