@@ -30,12 +30,14 @@ def run(settings: flags.Settings) -> None:
     report,
     results,
     shown,
+    streaming,
     sweep,
     tensorboard,
     train,
     transfer,
     workdir,
   )
+  from dlcore.data import lazy
 
   hosts.start(settings.run)
   chosen, module = settings.config, settings.module
@@ -45,8 +47,10 @@ def run(settings: flags.Settings) -> None:
   if settings.run.cache:
     compilation.keep()
   compilation.traceable(settings.run.profile)
-  dataset = data.load(**vars(chosen.data), task=module.TASK)
   device = drive.device()
+  dataset = data.load(**vars(chosen.data), task=module.TASK, room=drive.room())
+  settings = streaming.settled(settings, dataset)
+  chosen = settings.config
   experiment = module.experiment(chosen, dataset.spec)
   folder = pathlib.Path(hosts.led(lambda: str(workdir.place(settings))))
   begin = transfer.begin(settings, folder, experiment.model, dataset.spec)
@@ -65,7 +69,7 @@ def run(settings: flags.Settings) -> None:
     mesh.per_device(on, count),
     parts=parts,
   )
-  programs = sweep.programs(
+  programs = streaming.choose(
     module.experiment,
     chosen,
     dataset,
@@ -122,7 +126,7 @@ def run(settings: flags.Settings) -> None:
       states = hosts.local(states) if on else states
       summary = hosts.led(
         lambda: shown.finish(
-          settings, runs, states, tests, dataset, timing, folder
+          settings, runs, states, tests, lazy.sampled(dataset), timing, folder
         )
       )
     if not hosts.led(lambda: (folder / page.NAME).exists()):
@@ -186,6 +190,10 @@ def main(argv: list[str]) -> int:
       from dlcore import modes
 
       modes.run(settings)
+    elif settings.run.mode == 'plan':
+      import dlcore.modes.plan
+
+      dlcore.modes.plan.main(settings)
     else:
       run(settings)
   except errors.Ended as error:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 
-from benchmarks import compare, launches, works
+from benchmarks import compare, launches, streaming, works
 from benchmarks.peer import PEERS, ROOT, USUAL, cores
 
 OUT = ROOT / 'results' / 'reference' / 'benchmarks'
@@ -51,10 +51,11 @@ def expanded(names: list[str]) -> list[str]:
   """Puts the comparisons where a group of them is named.
 
   Args:
-    names: works, 'whole', 'growth', 'launch', or the name of a growth.
+    names: works, 'whole', 'growth', 'launch', 'streaming', or the name of a
+      growth.
 
   Returns:
-    Works, keys of `works.GROWTH` and 'launch'.
+    Works, keys of `works.GROWTH`, 'launch' and 'streaming'.
 
   Raises:
     ValueError: for another name.
@@ -63,11 +64,12 @@ def expanded(names: list[str]) -> list[str]:
     'whole': [f'{name}:whole' for name in works.WORKS],
     'growth': [*works.GROWTH],
     'launch': ['launch'],
+    'streaming': ['streaming'],
     'W6': ['growth-seeds'],
     **{name: [name] for name in works.GROWTH},
   }
   found = []
-  for name in names or [*works.WORKS, 'whole', 'growth', 'launch']:
+  for name in names or [*works.WORKS, 'whole', 'growth', 'streaming', 'launch']:
     if name not in groups:
       works.find(name)
     found += groups.get(name, [name])
@@ -91,7 +93,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     nargs='*',
     metavar='NAME',
     help='W1, W2, W3, W4h, W4s, W5, with changes as W1:batch=512 or W2:whole; '
-    'whole (all of them with validation), growth, W6 (its seeds), launch; '
+    'whole (all of them with validation), growth, W6 (its seeds), launch, '
+    'streaming; '
     'none: everything',
   )
   parser.add_argument(
@@ -146,9 +149,10 @@ def main(argv: list[str]) -> int:
   asked.out.mkdir(parents=True, exist_ok=True)
   absent: set[str] = set()
   for name in asked.names:
-    launch = name == 'launch'
-    if launch:
+    if name == 'launch':
       rows, shown = launches.measured(plan, absent), launches.shown
+    elif name == 'streaming':
+      rows, shown = streaming.measured(plan), streaming.shown
     else:
       rows, shown = compare.measured(name, plan, absent), compare.shown
     for row in rows:

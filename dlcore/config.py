@@ -251,7 +251,21 @@ class Data:
     -1, 'this class against all the others, in two classes; -1: off', low=-1
   )
   resize: int = flag(
-    0, 'side in pixels images are resized to; 0: as they are', low=0
+    0,
+    'side in pixels images are resized to, with --crop their shorter side; 0: '
+    'as they are, or 8/7 of --crop',
+    low=0,
+  )
+  crop: int = flag(
+    0,
+    'train on random squares of so many pixels a side, mirrored or not, and '
+    'test on those in the middle; streams; 0: whole images',
+    low=0,
+  )
+  stream: bool = flag(
+    False,
+    'read images while training; also done where they would take more than a '
+    'quarter of the memory',
   )
 
 
@@ -282,8 +296,9 @@ class Run:
     'train; of a run in --workdir: evaluate it once more, inspect what it '
     'learned, predict on new data, search a folder of images, export it; '
     'data: what a --dataset holds; compare the folders of finished runs; '
-    'collect their seeds into one table; summary of a --network; gradcheck of '
-    'every layer and loss',
+    'collect their seeds into one table; plan: memory and time of a run, from '
+    'a step that is measured; summary of a --network; gradcheck of every layer '
+    'and loss',
     choices=(
       'train',
       'evaluate',
@@ -294,6 +309,7 @@ class Run:
       'data',
       'compare',
       'collect',
+      'plan',
       'summary',
       'gradcheck',
     ),

@@ -28,7 +28,8 @@ from dlcore import (
   tensorboard,
   train,
 )
-from dlcore.compilation import compiled, traced
+from dlcore.compilation import traced
+from dlcore.data import lazy
 from dlcore.errors import CheckpointError, DiskError, Interrupted, UsageError
 
 CHUNK_SECONDS = 2.0
@@ -75,6 +76,19 @@ def device() -> str:
       'dlcore[cuda] or dlcore[tpu]'
     ) from None
   return f'{len(found)} x {found[0].device_kind} ({found[0].platform})'
+
+
+def room() -> int:
+  """Measures the memory that images may take before they are streamed.
+
+  Returns:
+    Bytes: a quarter of that of the host or of a device, whichever is smaller.
+  """
+  limits = [
+    (device.memory_stats() or {}).get('bytes_limit', 0)
+    for device in jax.local_devices()
+  ]
+  return min([lazy.room(), *(n // lazy.SHARE for n in limits if n)])
 
 
 def rows(
@@ -160,7 +174,7 @@ def fit(
   runs = programs.put(runs)
   checkpoints = folder / 'checkpoint'
   restored = _restored(programs, runs, data, checkpoints, aside=True)
-  begin, init_s = _ready(programs.init, runs, data)
+  begin, init_s = _ready(programs, programs.init, runs, data)
   if restored is None:
     position, states = 0, begin(runs, data)
     run: dict[str, Any] = {
@@ -182,7 +196,7 @@ def fit(
   )
   span = _span(0, 0, 0)
   advance, advance_s = _ready(
-    programs.advance, runs, states, data, span, donate=(1,)
+    programs, programs.advance, runs, states, data, span, donate=(1,)
   )
   run['compile_s'] += init_s + advance_s
   total, rate, saved = epochs * steps, 0.0, time.perf_counter()
@@ -321,7 +335,9 @@ def timed(
     {name: [R]} on the host, and the timing.
   """
   runs = programs.put(runs)
-  program, compile_s = _ready(programs.evaluate, runs, states.best_params, test)
+  program, compile_s = _ready(
+    programs, programs.evaluate, runs, states.best_params, test
+  )
   start = time.perf_counter()
   found = hosts.local(program(runs, states.best_params, test))
   unit = 1 if sys.platform == 'darwin' else 1024
@@ -360,9 +376,11 @@ def restore(
   return restored[1]
 
 
-def _ready(*arguments: Any, donate: tuple[int, ...] = ()) -> Any:
-  """Compiles as `compiled`, and waits for the processes that are slower."""
-  found = compiled(*arguments, donate=donate)
+def _ready(
+  programs: sweep.Programs, *arguments: Any, donate: tuple[int, ...] = ()
+) -> Any:
+  """Compiles one of them, and waits for the processes that are slower."""
+  found = programs.compiled(*arguments, donate=donate)
   hosts.meet()
   return found
 

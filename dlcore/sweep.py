@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 
 from dlcore import config as configs
 from dlcore import layers, mesh, summary, train, transfer
+from dlcore.compilation import compiled
 from dlcore.data import Dataset, Spec, Split
 from dlcore.errors import UsageError
 from dlcore.layers import Layer
@@ -148,6 +149,8 @@ class Programs(NamedTuple):
     evaluate: (runs, params, split) -> {name: [R]}.
     steps: (steps of an epoch, examples of a batch).
     put: arrays that lead with R -> the same on the devices they belong to.
+    compiled: compiles one of them for its arguments, as `compilation.compiled`;
+      see `streaming` for programs that are more than compiled ones.
   """
 
   init: Callable[[Runs, train.Splits], train.State]
@@ -155,6 +158,7 @@ class Programs(NamedTuple):
   evaluate: Callable[[Runs, Any, Split], train.Metrics]
   steps: tuple[int, int]
   put: Callable[[Any], Any]
+  compiled: Callable[..., tuple[Callable[..., Any], float]] = compiled
 
 
 def programs(

@@ -33,7 +33,6 @@ def experiment(config, spec):
   from dlcore import models, optim, train
 
   net = models.choose_autoencoder(config, spec)
-  means = lambda found: jax.tree.map(lambda v: v.mean(), found)
   blur = lambda x, k: layers.gaussian_noise(config.noise).apply({}, x, k)
   key = jax.random.key(0)  # the same noise at every evaluation
   noisy = lambda split: train.predict(blur, split, key=key)
@@ -52,10 +51,11 @@ def experiment(config, spec):
   def loss(params, batch, key):
     keys = jax.random.split(key, (len(batch.x), 2))
     found = jax.vmap(lambda x, k: one(params, x, *k))(batch.x, keys)
-    return means(found)['loss'], means(found)
+    return train.means(found)['loss'], train.means(found)
 
-  def evaluate(params, split):
-    return means(train.predict(lambda x, k: one(params, x, k), split, key=key))
+  def each(params, split, first):
+    found = lambda x, k: one(params, x, k)
+    return train.predict(found, split, key=key, first=first)
 
   def pca(data):
     x = batches.as_float(data.train).x
@@ -63,12 +63,12 @@ def experiment(config, spec):
 
   def beside(data):
     found = jax.vmap(compare)(pca(data), batches.as_float(data.test).x)
-    return {'PCA': means(found)}
+    return {'PCA': train.means(found)}
 
   return train.Experiment(
     net.whole,
     loss,
-    evaluate,
+    train.Evaluation(each, train.means),
     optim.make(config, spec),
     batches.shuffled(config.batch_size),
     baselines=beside,

@@ -46,12 +46,11 @@ def experiment(config, spec):
     found = {'active': active, **metrics.spread(z)}
     return losses.masked_mean(values, valid), found
 
-  def embed(params, split):
+  def embed(params, split, first=0):
     return train.predict(lambda x, k: model.apply(params, x), split)
 
-  def evaluate(params, split):
-    z = embed(params, split)
-    found = metrics.retrieval(z, split.y, largest_class=spec.largest_class)
+  def compared(z, y):
+    found = metrics.retrieval(z, y, largest_class=spec.largest_class)
     return {**found, **metrics.spread(z)}
 
   def figures(params, data):
@@ -62,7 +61,7 @@ def experiment(config, spec):
   return train.Experiment(
     model,
     loss,
-    evaluate,
+    train.Evaluation(embed, compared),
     optim.make(config, spec),
     batches.p_by_k(spec, p=config.p, k=config.k),
     score=lambda found: found['map@r'],

@@ -64,6 +64,7 @@ EXEMPT = {
   'shown': 'takes what `drive` has done: tested in test_launch',
   'signals': 'takes nothing',
   'snapshots': 'takes files: tested in test_snapshots',
+  'streaming': 'takes flags: tested in test_stream',
   'tensorboard': 'takes files: tested in test_tensorboard',
   'transfer': 'takes flags and files: tested in test_transfer_cli',
   'views': 'takes a trained run: tested in test_views_units',

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore.data.lazy import Lazy
 from dlcore.errors import DataError as DataError
 
 Array = np.ndarray
@@ -34,11 +35,12 @@ class Split(NamedTuple):
   """Examples and what is to be predicted for them.
 
   Attributes:
-    x: `u8[N, H, W, C]` images or `f32[N, D]` rows.
+    x: `u8[N, H, W, C]` images, in memory or a `lazy.Lazy`, or `f32[N, D]`
+      rows.
     y: `i32[N]` labels or `f32[N, K]` targets.
   """
 
-  x: Array
+  x: Any
   y: Array
 
 
@@ -103,6 +105,9 @@ class Dataset(NamedTuple):
 def fingerprint(dataset: Dataset) -> str:
   """Hashes the examples of all splits, in their order.
 
+  Of images that are not in memory it takes the names and sizes of their files
+  and which of them are meant: what is changed inside of a file is not seen.
+
   Args:
     dataset: any.
 
@@ -112,6 +117,9 @@ def fingerprint(dataset: Dataset) -> str:
   found = hashlib.sha256()
   for split in (dataset.train, dataset.validation, dataset.test):
     for array in split:
+      if isinstance(array, Lazy):
+        found.update(f'{array.shape} of {array.reader.state}'.encode())
+        array = array.numbers
       found.update(f'{array.dtype}{array.shape}'.encode())
       found.update(np.ascontiguousarray(array).data)
   return found.hexdigest()

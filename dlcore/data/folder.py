@@ -7,6 +7,7 @@ for a class itself, never below it.
 """
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,20 +15,36 @@ from dlcore.data import images
 from dlcore.data.dataset import DataError, Source, Split, names, show
 
 
-def read(name: str, path: str, *, resize: int) -> Source:
-  """Reads a folder of images.
+class Found(NamedTuple):
+  """The images of a folder.
+
+  Attributes:
+    root: the folder.
+    classes: names of the folders of classes, in their order.
+    train: (label, path) of each.
+    test: the same; None without a test split.
+    notes: one-line remarks.
+  """
+
+  root: str
+  classes: list[str]
+  train: list[tuple[int, str]]
+  test: list[tuple[int, str]] | None
+  notes: tuple[str, ...]
+
+
+def find(path: str) -> Found:
+  """Lists the images of a folder; none is opened.
 
   Args:
-    name: of the set, for messages.
     path: the folder.
-    resize: side in pixels images are resized to; 0 leaves them.
 
   Returns:
-    Its examples, with a test split if there is a folder `test`.
+    What there is. The test split is the folder `test`, or where there is none
+    `val`, as ILSVRC names it.
 
   Raises:
-    DataError: there is no such folder, no image, one class only, or an image
-      that cannot be used.
+    DataError: there is no such folder, no image, or one class only.
   """
   root = os.path.expanduser(path)
   if not os.path.isdir(root):
@@ -37,10 +54,14 @@ def read(name: str, path: str, *, resize: int) -> Source:
   test: dict[str, list[str]] = {}
   if _folders(os.path.join(root, 'train')):
     train = _listing(os.path.join(root, 'train'))
-    test = _listing(os.path.join(root, 'test'))
-    ignored = sorted({*_folders(root)} - {'train', 'test'})
+    there = _folders(root)
+    name = 'val' if 'val' in there and 'test' not in there else 'test'
+    test = _listing(os.path.join(root, name))
+    ignored = sorted({*there} - {'train', name})
+    if test and name == 'val':
+      notes = ('the folder val is the test split',)
     if ignored:
-      notes = (f'beside train and test, not read: {", ".join(ignored)}',)
+      notes += (f'beside train and {name}, not read: {", ".join(ignored)}',)
   else:
     train = _listing(root)
   if not train:
@@ -54,24 +75,74 @@ def read(name: str, path: str, *, resize: int) -> Source:
       'make one folder for each class, at least 2'
     )
   classes = sorted({*train, *test})
+  numbered = lambda listing: [
+    (i, file) for i, c in enumerate(classes) for file in listing.get(c, ())
+  ]
+  return Found(
+    root, classes, numbered(train), numbered(test) if test else None, notes
+  )
 
-  def load(listing: dict[str, list[str]]) -> Split:
-    found = [
-      (classes.index(c), file) for c in classes for file in listing.get(c, ())
-    ]
+
+def size(found: Found, resize: int) -> int:
+  """Tells how many bytes the decoded images of a folder take.
+
+  Args:
+    found: what `find` gives.
+    resize: side in pixels images are resized to; 0 leaves them.
+
+  Returns:
+    Bytes, if all images are as the first one.
+  """
+  height, width, channels = images.header(found.train[0][1])
+  if resize:
+    height = width = resize
+  count = len(found.train) + len(found.test or ())
+  return count * height * width * channels
+
+
+def read(name: str, found: Found, *, resize: int) -> Source:
+  """Reads the images of a folder.
+
+  Args:
+    name: of the set, for messages.
+    found: what `find` gives.
+    resize: side in pixels images are resized to; 0 leaves them.
+
+  Returns:
+    Its examples.
+
+  Raises:
+    DataError: an image that cannot be used.
+  """
+
+  def load(listing: list[tuple[int, str]]) -> Split:
     x = images.read(
       f'dataset {show(name)}',
-      ((os.path.relpath(file, root), file) for _, file in found),
+      ((os.path.relpath(file, found.root), file) for _, file in listing),
       resize=resize,
     )
-    return Split(x, np.array([label for label, _ in found], np.int32))
+    return Split(x, np.array([label for label, _ in listing], np.int32))
 
   return Source(
     'classification',
-    load(train),
-    load(test) if test else None,
-    class_names=tuple(_printable(c) for c in classes),
-    notes=notes,
+    load(found.train),
+    load(found.test) if found.test else None,
+    class_names=printable(found.classes),
+    notes=found.notes,
+  )
+
+
+def printable(classes: list[str]) -> tuple[str, ...]:
+  """Makes the names of folders fit for a table.
+
+  Args:
+    classes: the names.
+
+  Returns:
+    The same without what cannot be printed.
+  """
+  return tuple(
+    ''.join(c if c.isprintable() else '?' for c in name) for name in classes
   )
 
 
@@ -122,7 +193,3 @@ def _listing(root: str) -> dict[str, list[str]]:
 
 def _is_image(file: str) -> bool:
   return file.lower().endswith(images.ENDINGS) and file[0] != '.'
-
-
-def _printable(name: str) -> str:
-  return ''.join(c if c.isprintable() else '?' for c in name)

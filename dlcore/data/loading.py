@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from dlcore.data import embedded, folder, images, npz, tables, tfds_source
+from dlcore.data import (
+  embedded,
+  folder,
+  images,
+  lazy,
+  lazy_sources,
+  npz,
+  tables,
+  tfds_source,
+)
 from dlcore.data.dataset import (
   TASKS,
   DataError,
@@ -15,6 +24,8 @@ from dlcore.data.dataset import (
 from dlcore.data.splits import assemble, by_classes, few, one_against_all
 
 LARGEST = 2048  # pixels a side, for --resize
+# Sets of photographs of all sizes, and the side that is cut out of them.
+CROPPED, CROP = ('imagenet2012',), 224
 
 
 def load(
@@ -29,7 +40,10 @@ def load(
   split: str = 'examples',
   positive: int = -1,
   resize: int = 0,
+  crop: int = 0,
+  stream: bool = False,
   task: str = 'any',
+  room: int = 0,
 ) -> Dataset:
   """Loads a set by name and cuts it into training, validation and test.
 
@@ -52,9 +66,16 @@ def load(
       second half of the 'classes'.
     positive: the class that becomes 1 in two classes, all others 0; -1 leaves
       the classes.
-    resize: side in pixels that images are resized to; 0 leaves them.
+    resize: side in pixels that images are resized to; 0 leaves them. With
+      `crop` the shorter side becomes this, and 0 stands for 8/7 of the crop.
+    crop: side of a square that is cut out: anywhere, and mirrored or not, drawn
+      anew in every epoch of training; from the middle in evaluation. 0: none.
+      Images are then streamed.
+    stream: images are read when they are wanted, see `lazy`; of folders and
+      TFDS sets, also where they would take more than `room`.
     task: what the caller can use: 'classification', 'regression', 'embedding'
       (classes, which need not be the same in training and in testing) or 'any'.
+    room: bytes that images may take in memory; 0: `lazy.room()`.
 
   Returns:
     The dataset, its images `u8[N, H, W, C]` or its rows `f32[N, D]`.
@@ -72,9 +93,13 @@ def load(
   open_set, task = task == 'embedding', task.replace('embedding', TASKS[0])
   if resize > LARGEST:
     raise DataError(f'--resize={resize} is too large; at most {LARGEST}')
-  source = _read(dataset, data_dir, target, resize, task)
+  how = cut(dataset, resize, crop)
+  resize = how.resize
+  source = _read(
+    dataset, data_dir, target, how, task, stream, room or lazy.room()
+  )
   check_task(dataset, source.task, task)
-  if resize:
+  if resize and not isinstance(source.train.x, lazy.Lazy):
     source = _resized(dataset, source, resize)
   whole = assemble(
     dataset, source, validation=validation, folds=folds, fold=fold
@@ -100,8 +125,41 @@ def load(
   return whole
 
 
+def cut(dataset: str, resize: int, crop: int) -> images.Cut:
+  """Settles how images get their size.
+
+  Args:
+    dataset: name of the set.
+    resize: as in `load`.
+    crop: as in `load`; of photographs as in imagenet2012, 224 where neither is
+      given.
+
+  Returns:
+    Both.
+
+  Raises:
+    DataError: the crop is larger than what it is cut out of.
+  """
+  if dataset.split('/')[0].split(':')[0] in CROPPED and not resize:
+    crop = crop or CROP
+  if crop and not resize:
+    resize = crop * 8 // 7
+  if crop > resize:
+    raise DataError(
+      f'--crop={crop} is larger than --resize={resize}, the shorter side of '
+      'the images it is cut out of; lower it, or leave out --resize'
+    )
+  return images.Cut(resize, crop)
+
+
 def _read(
-  name: str, data_dir: str, target: str, resize: int, task: str
+  name: str,
+  data_dir: str,
+  target: str,
+  cut: images.Cut,
+  task: str,
+  stream: bool,
+  room: int,
 ) -> Source:
   kind, colon, path = name.partition(':')
   if target and kind != 'csv':
@@ -111,11 +169,18 @@ def _read(
     )
   if data_dir and (name in embedded.NAMES or kind in ('folder', 'npz', 'csv')):
     raise DataError(
-      f'--data_dir={data_dir[:60]} is for the sets of TFDS; leave it out for '
-      f'dataset {show(name)}'
+      f'--data_dir={data_dir[:60]} is for the sets of TFDS; leave it out '
+      f'for dataset {show(name)}'
     )
   if name in ('folder', 'npz', 'csv'):
     raise DataError(f'dataset {show(name)} needs a path; write {name}:PATH')
+  stream = stream or cut.crop > 0
+  if stream and (name in embedded.NAMES or kind in ('npz', 'csv')):
+    given = f'--crop={cut.crop}' if cut.crop else '--stream'
+    raise DataError(
+      f'{given} is for images in folder:PATH and sets of TFDS; leave it out '
+      f'for dataset {show(name)}'
+    )
   if name in embedded.NAMES:
     return embedded.read(name)
   if colon and kind in ('folder', 'npz', 'csv'):
@@ -128,8 +193,14 @@ def _read(
     check_task(name, 'classification', task)
     if kind == 'npz':
       return npz.read(name, path)
-    return folder.read(name, path, resize=resize)
-  return tfds_source.read(name, data_dir=data_dir, resize=resize, task=task)
+    listed = folder.find(path)
+    if stream or folder.size(listed, cut.resize) > room:
+      return lazy_sources.of_folder(name, listed, cut)
+    return folder.read(name, listed, resize=cut.resize)
+  opened = tfds_source.opened(name, data_dir=data_dir, task=task)
+  if stream or tfds_source.size(opened, cut.resize) > room:
+    return lazy_sources.of_tfds(name, opened, cut)
+  return tfds_source.read(name, opened, resize=cut.resize)
 
 
 def _resized(name: str, source: Source, side: int) -> Source:

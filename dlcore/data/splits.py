@@ -13,6 +13,7 @@ from dlcore.data.dataset import (
   Split,
   show,
 )
+from dlcore.data.lazy import joined
 
 TEST_SHARE = 20  # per cent cut off for testing where a set has no test split
 
@@ -207,8 +208,8 @@ def by_classes(dataset: Dataset) -> Dataset:
       keep = np.isin(part.y, known) == wanted
       x.append(part.x[keep])
       y.append(part.y[keep])
-    joined = Split(np.concatenate(x), np.concatenate(y))
-    return _take(joined, rng.permutation(len(joined.y)))
+    whole = Split(joined(x), np.concatenate(y))
+    return _take(whole, rng.permutation(len(whole.y)))
 
   train, validation, test = parts
   result = Dataset(

@@ -17,13 +17,14 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dlcore.data import embedded, images
 from dlcore.data.dataset import (
+  Array,
   DataError,
   Source,
   Split,
@@ -45,7 +46,7 @@ WELL_KNOWN = (
 )  # fmt: skip
 # TFDS takes MNIST for mnist; here a set has one name, as its results do.
 _NAME = re.compile(r'[a-z_][a-z0-9_]*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?', re.ASCII)
-_CHUNK = 1000  # records read at once
+CHUNK = 1000  # records read at once
 _CACHED = 2 * 10**9  # bytes; larger splits are not cached
 
 
@@ -61,18 +62,36 @@ class _Fields(NamedTuple):
   feature_names: tuple[str, ...]
 
 
-def read(name: str, *, data_dir: str, resize: int, task: str) -> Source:
-  """Reads a TFDS set, preparing it first if need be.
+class Opened(NamedTuple):
+  """A set that is prepared and fits; no example is read yet.
+
+  Attributes:
+    builder: TFDS's.
+    fields: what of it is used.
+    train: name of the split that is learned from.
+    test: name of the split that tests; '' where there is none.
+    notes: one-line remarks.
+  """
+
+  builder: Any
+  fields: _Fields
+  train: str
+  test: str
+  notes: tuple[str, ...]
+
+
+def opened(name: str, *, data_dir: str, task: str) -> Opened:
+  """Finds a TFDS set, preparing it first if need be.
 
   Args:
     name: `name` or `name/config`, as TFDS knows it.
     data_dir: where the sets are; '' is TFDS's own place, which the environment
       variable TFDS_DATA_DIR names.
-    resize: side in pixels images are resized to; 0 leaves them.
     task: what the caller can use, 'classification', 'regression' or 'any'.
 
   Returns:
-    Its examples, and its test split if it has one.
+    The set. Where it has no test split, or one without labels, its split
+    validation is for testing.
 
   Raises:
     DataError: there is no such set, it does not fit, or it can be neither read
@@ -101,26 +120,89 @@ def read(name: str, *, data_dir: str, resize: int, task: str) -> Source:
       f'dataset {show(name)} has no split train, only {names([*splits])}; '
       'choose another set'
     )
+  test = 'test' if 'test' in splits else ''
+  notes: tuple[str, ...] = ()
+  if 'validation' in splits:
+    notes = ("the set's own split validation is not read",)
+    if not test or (fields.encoded and not _labelled(name, builder, fields)):
+      test, notes = 'validation', ('the split validation is the test split',)
+  return Opened(builder, fields, 'train', test, notes)
+
+
+def _labelled(name: str, builder: Any, fields: _Fields) -> bool:
+  """Tells whether the test split has labels: ILSVRC keeps them to itself."""
   try:
-    train = _split(name, builder, fields, 'train', resize)
+    return records(builder, fields, 'test')([0])[0][1] >= 0
+  except Exception as error:
+    raise damaged(name, builder, error) from None
+
+
+def damaged(name: str, builder: Any, error: Exception) -> DataError:
+  """Says in a line that the files of a set cannot be read.
+
+  Args:
+    name: of the set.
+    builder: TFDS's.
+    error: what reading them raised.
+
+  Returns:
+    An error to raise.
+  """
+  return DataError(
+    f'dataset {show(name)} in {builder.data_path} cannot be read '
+    f'({show(str(error))}); remove that folder and prepare it again'
+  )
+
+
+def size(found: Opened, resize: int) -> int:
+  """Tells how many bytes the decoded images of a set take.
+
+  Args:
+    found: the set.
+    resize: side in pixels images are resized to; 0 leaves them.
+
+  Returns:
+    Bytes; 0 for what is no images, or of a size that is not declared.
+  """
+  shape = found.builder.info.features[found.fields.x].shape
+  if not found.fields.encoded or (not resize and None in shape):
+    return 0
+  infos = found.builder.info.splits
+  splits = [infos[name] for name in (found.train, found.test) if name]
+  height, width = (resize, resize) if resize else shape[:2]
+  return sum(s.num_examples for s in splits) * height * width * shape[2]
+
+
+def read(name: str, found: Opened, *, resize: int) -> Source:
+  """Reads a TFDS set.
+
+  Args:
+    name: of the set, for messages.
+    found: what `opened` gives.
+    resize: side in pixels images are resized to; 0 leaves them.
+
+  Returns:
+    Its examples, and its test split if it has one.
+
+  Raises:
+    DataError: it cannot be read, or its images do not fit.
+  """
+  builder, fields = found.builder, found.fields
+  try:
+    train = _split(name, builder, fields, found.train, resize)
     test = None
-    if 'test' in splits:
-      test = _split(name, builder, fields, 'test', resize)
+    if found.test:
+      test = _split(name, builder, fields, found.test, resize)
   except DataError:
     raise
   except Exception as error:  # damaged records fail in many ways
-    raise DataError(
-      f'dataset {show(name)} in {builder.data_path} cannot be read '
-      f'({show(str(error))}); remove that folder and prepare it again'
-    ) from None
+    raise damaged(name, builder, error) from None
   notes: list[str] = []
   if fields.image:
     train, test = _alike(name, train, test)
     if fields.encoded and train.x.shape[-1] == 1:
       declared = builder.info.features[fields.x].shape[-1]
       notes += [images.EQUAL] if declared == 3 else []
-  if 'validation' in splits:
-    notes.append("the set's own split validation is not read")
   return Source(
     fields.task,
     train,
@@ -128,7 +210,7 @@ def read(name: str, *, data_dir: str, resize: int, task: str) -> Source:
     class_names=fields.class_names,
     feature_names=fields.feature_names,
     target_names=() if fields.class_names else (fields.y,),
-    notes=tuple(notes),
+    notes=(*notes, *found.notes),
     standardise=not fields.image,
   )
 
@@ -281,12 +363,39 @@ def _number(feature: Any) -> bool:
   return feature.shape == () and _dtype(feature).kind in 'iuf'
 
 
+def records(
+  builder: Any, fields: _Fields, split: str
+) -> Callable[[list[int]], list[tuple[bytes, int]]]:
+  """Opens a split of encoded images for reading in any order.
+
+  Args:
+    builder: TFDS's.
+    fields: of the set.
+    split: its name.
+
+  Returns:
+    Numbers of records -> (the file of the image, label) of each.
+  """
+  import tensorflow_datasets as tfds
+
+  with _quiet():
+    source = builder.as_data_source(
+      split, decoders={fields.x: tfds.decode.SkipDecoding()}
+    )
+
+  def rows(numbers: list[int]) -> list[tuple[bytes, int]]:
+    found = source.__getitems__(numbers)
+    return [(row[fields.x], int(row[fields.y])) for row in found]
+
+  return rows
+
+
 def _split(
   name: str, builder: Any, fields: _Fields, split: str, resize: int
 ) -> Split:
   if not fields.encoded:
     return _plain(builder, fields, split)
-  cache = _cache_file(builder, split, resize)
+  cache = cache_file(builder, split, str(resize))
   count = builder.info.splits[split].num_examples
   found = _cached(cache, count)
   if found is not None:
@@ -294,12 +403,11 @@ def _split(
   labels: list[int] = []
 
   def files() -> Iterator[tuple[str, io.BytesIO]]:
-    import tensorflow_datasets as tfds
-
-    decoders = {fields.x: tfds.decode.SkipDecoding()}
-    for row in _rows(builder, split, decoders):
-      labels.append(int(row[fields.y]))
-      yield f'{split} {len(labels) - 1}', io.BytesIO(row[fields.x])
+    rows = records(builder, fields, split)
+    for start in range(0, count, CHUNK):
+      for image, label in rows([*range(start, min(start + CHUNK, count))]):
+        labels.append(label)
+        yield f'{split} {len(labels) - 1}', io.BytesIO(image)
 
   x = images.read(f'dataset {show(name)}', files(), resize=resize)
   if images.grey(x):
@@ -309,11 +417,11 @@ def _split(
   return part
 
 
-def _rows(builder: Any, split: str, decoders: Any = None) -> Iterator[Any]:
+def _rows(builder: Any, split: str) -> Iterator[Any]:
   with _quiet():
-    source = builder.as_data_source(split, decoders=decoders)
-    for start in range(0, len(source), _CHUNK):
-      stop = min(start + _CHUNK, len(source))
+    source = builder.as_data_source(split)
+    for start in range(0, len(source), CHUNK):
+      stop = min(start + CHUNK, len(source))
       yield from source.__getitems__(list(range(start, stop)))
 
 
@@ -354,15 +462,33 @@ def _alike(
   return splits[0], splits[1]
 
 
-def _cache_file(builder: Any, split: str, resize: int) -> str:
-  """Where the decoded split is kept, named after the state of its files."""
+def home() -> str:
+  """Names the folder where what was read once is kept.
+
+  Returns:
+    Its path; it need not exist.
+  """
   home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-  state = [str(builder.info.full_name), split, str(resize), 'u8[N, H, W, C] 1']
+  return os.path.join(home, 'dlcore')
+
+
+def cache_file(builder: Any, split: str, what: str) -> str:
+  """Names a file for what was read of a split, after the state of its files.
+
+  Args:
+    builder: TFDS's.
+    split: its name.
+    what: else goes into it.
+
+  Returns:
+    Its path.
+  """
+  state = [str(builder.info.full_name), split, what, 'u8[N, H, W, C] 1']
   for path in builder.info.splits[split].filepaths:
     info = os.stat(path)
     state += [os.path.basename(path), str(info.st_size), str(info.st_mtime_ns)]
   key = hashlib.sha256('\n'.join(state).encode()).hexdigest()[:16]
-  return os.path.join(home, 'dlcore', f'{builder.name}-{split}-{key}.npz')
+  return os.path.join(home(), f'{builder.name}-{split}-{key}.npz')
 
 
 def _cached(file: str, count: int) -> Split | None:
@@ -383,15 +509,42 @@ def _cached(file: str, count: int) -> Split | None:
 
 
 def _remember(file: str, part: Split) -> None:
-  """Writes the cache; whatever prevents it costs only time."""
-  if part.x.nbytes > _CACHED:
-    return
+  if part.x.nbytes <= _CACHED:
+    keep(file, {'x': part.x, 'y': part.y})
+
+
+def kept(file: str, name: str, shape: tuple[int, ...]) -> Array | None:
+  """Reads whole numbers back that `keep` wrote.
+
+  Args:
+    file: its path.
+    name: of the array.
+    shape: that it must have.
+
+  Returns:
+    The array; None where it is not there, or damaged.
+  """
+  try:
+    with open(file, 'rb') as stream:
+      found = np.load(stream, allow_pickle=False)[name]
+  except Exception:  # whatever is wrong with it, a bad cache is no cache
+    return None
+  return found if found.dtype.kind == 'i' and found.shape == shape else None
+
+
+def keep(file: str, arrays: dict[str, Array]) -> None:
+  """Writes arrays to the cache; whatever prevents it costs only time.
+
+  Args:
+    file: its path.
+    arrays: what is kept, by its names.
+  """
   with contextlib.suppress(OSError):
     os.makedirs(os.path.dirname(file), exist_ok=True)
     handle, half = tempfile.mkstemp('.npz', dir=os.path.dirname(file))
     try:
       with os.fdopen(handle, 'wb') as stream:
-        np.savez(stream, x=part.x, y=part.y)
+        np.savez(stream, **dict[str, Any](arrays))
       os.replace(half, file)
     finally:
       with contextlib.suppress(OSError):

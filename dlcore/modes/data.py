@@ -18,6 +18,7 @@ from dlcore import config as configs
 from dlcore import data, journal
 from dlcore.data import Dataset, describe
 from dlcore.data.dataset import show
+from dlcore.data.lazy import Lazy
 from dlcore.errors import UsageError
 from dlcore.flags import Settings
 from dlcore.visualize import data as drawing
@@ -46,6 +47,12 @@ def main(settings: Settings) -> None:
       f'--output={show(str(folder))}: is a file, or in one; give a folder'
     )
   dataset = data.load(**vars(asked.data))
+  if isinstance(dataset.train.x, Lazy):
+    raise UsageError(
+      f'--mode=data looks at every pixel of {show(dataset.spec.name)}, and '
+      'those are not held in memory; leave out --stream and --crop, or give a '
+      'smaller --resize'
+    )
   found = describe.describe(dataset)
   print(report(found))
   figure = draw(dataset)

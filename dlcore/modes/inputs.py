@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlcore.data import Spec, folder, images, npz, tables
+from dlcore.data import Spec, folder, images, loading, npz, tables
 from dlcore.data.dataset import Array, DataError, names, show
 from dlcore.errors import UsageError
 from dlcore.flags import short
@@ -142,17 +142,25 @@ def _files(
 ) -> Inputs:
   """Image files, and what to call each."""
   shape = run.dataset.spec.shape
-  resize = run.settings.config.data.resize
+  cut = _cut(run)
   # A name need not be text that can be written.
   labels = [os.fsencode(n).decode('utf-8', 'backslashreplace') for n in labels]
 
   def part(first: int, last: int) -> Array:
     some = labels[first:last]
     pairs = zip(some, files[first:last], strict=True)
-    x = images.read(show(path), pairs, resize=resize, shape=shape)
+    if cut.crop:
+      return np.stack([images.one(show(path), *p, shape, cut) for p in pairs])
+    x = images.read(show(path), pairs, resize=cut.resize, shape=shape)
     return images.fit_channels(x, [f'image {show(n)}' for n in some], shape[2])
 
   return Inputs(labels, part)
+
+
+def _cut(run: Trained) -> images.Cut:
+  """How the images of training got their size."""
+  asked = run.settings.config.data
+  return loading.cut(asked.dataset, asked.resize, asked.crop)
 
 
 def _numbered(count: int, part: Callable[[int, int], Array]) -> Inputs:
@@ -180,7 +188,8 @@ def _arrays(path: str, run: Trained) -> Inputs:
     return _numbered(_some(came, x), rows)
   if x.ndim not in (3, 4):
     raise DataError(f'{came}; expected images, [N, H, W] or [N, H, W, C]')
-  resize = run.settings.config.data.resize
+  cut = _cut(run)
+  resize = 0 if cut.crop else cut.resize  # arrays are cropped already
 
   def part(first: int, last: int) -> Array:
     some = npz.pixels(show(path), np.asarray(x[first:last]))

@@ -7,7 +7,7 @@ import jax
 
 from dlcore import config as configs
 from dlcore import data, drive, results, sweep, train, workdir
-from dlcore.data import Dataset
+from dlcore.data import Dataset, lazy
 from dlcore.errors import UsageError
 from dlcore.flags import Settings
 
@@ -18,7 +18,7 @@ class Trained(NamedTuple):
   Attributes:
     folder: of the run.
     settings: its flags, and in `options` those of the mode that uses it.
-    dataset: its data.
+    dataset: its data; of a run that streams, the first examples of each split.
     runs: seed and swept floats of each of its R runs.
     states: last states and best parameters, R leading.
     best: the runs of its best setting that did not diverge, the lowest seed
@@ -72,6 +72,7 @@ def load(settings: Settings) -> Trained:
     raise UsageError(f'--workdir={folder}: every run there has diverged')
   dataset = data.load(**vars(settings.config.data), task=settings.module.TASK)
   workdir.same_data(folder, dataset)
+  dataset = lazy.sampled(dataset)
   runs = sweep.plan(
     settings.config,
     settings.swept,

@@ -1,9 +1,11 @@
 """The one training program, and the record of what it trains."""
 
 from dlcore.train.experiment import (
+  Evaluation,
   Experiment,
   Metrics,
   Splits,
+  means,
   predict,
   supervised,
 )
@@ -21,6 +23,7 @@ from dlcore.train.program import (
 )
 
 __all__ = [
+  'Evaluation',
   'Experiment',
   'Metrics',
   'Span',
@@ -31,6 +34,7 @@ __all__ = [
   'fit',
   'guarded',
   'init',
+  'means',
   'part_of_epoch',
   'predict',
   'step',

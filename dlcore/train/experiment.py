@@ -10,10 +10,15 @@ import optax
 
 from dlcore import batches, mining
 from dlcore.data import Dataset, Split
+from dlcore.data.lazy import Lazy
 from dlcore.errors import UsageError
 from dlcore.layers import Layer, batched
 
 Metrics = dict[str, jax.Array]
+CHUNK = 256  # examples that are evaluated at a time
+
+# To a compiled program, images that are not there are a constant.
+jax.tree_util.register_static(Lazy)
 
 
 class Splits(NamedTuple):
@@ -30,6 +35,49 @@ class Splits(NamedTuple):
   test: Split
 
 
+class Evaluation(NamedTuple):
+  """The exact metrics of a whole split, in two halves.
+
+  It is called as a function, (params, split) -> metrics. Where the examples
+  are not all at hand, `each` goes over parts and `reduce` over what it gave.
+
+  Attributes:
+    each: (params, split, first) -> pytree of small arrays with a leading axis
+      N; the split is N examples of a larger one, from number `first` on.
+    reduce: (what `each` gives, y) -> metrics.
+  """
+
+  each: Callable[[Any, Split, jax.Array], Any]
+  reduce: Callable[[Any, jax.Array], Metrics]
+
+  def __call__(self, params: Any, split: Split) -> Metrics:
+    """Evaluates a split that is on the device."""
+    found = self.each(params, split, jnp.int32(0))
+    # What is computed of parts is not fused with its mean, here neither.
+    return self.reduce(
+      jax.lax.optimization_barrier(found), jnp.asarray(split.y)
+    )
+
+
+def means(found: Metrics, y: jax.Array | None = None) -> Metrics:
+  """Averages metrics over examples, as `Evaluation.reduce`.
+
+  Args:
+    found: {name: f32[N]}.
+    y: not used.
+
+  Returns:
+    {name: f32[]}.
+
+  Raises:
+    AssertionError: for metrics that are not f[N].
+  """
+  for values in jax.tree.leaves(found):
+    chex.assert_rank(values, 1)
+    chex.assert_type(values, float)
+  return jax.tree.map(jnp.mean, found)
+
+
 class Experiment(NamedTuple):
   """What to train: a record of pure functions that see no flag and no file.
 
@@ -38,7 +86,8 @@ class Experiment(NamedTuple):
     loss: (params, batch, key) -> (f32[], metrics); batch is a `Split` with
       images as f32 in [0, 1].
     evaluate: (params, split) -> metrics, the exact ones of a whole split, as
-      `predict` makes them possible.
+      `predict` makes them possible; an `Evaluation` where images may be
+      streamed.
     optimizer: an optax transformation.
     batches: (key, split) -> i32[steps, batch], the indices of an epoch.
     score: metrics -> f32[]; the parameters with the largest score on the
@@ -70,7 +119,8 @@ def predict(
   split: Split,
   *,
   key: jax.Array | None = None,
-  chunk: int = 256,
+  first: jax.Array | int = 0,
+  chunk: int = CHUNK,
 ) -> Any:
   """Applies a network to every example of a split, chunk by chunk.
 
@@ -79,6 +129,8 @@ def predict(
     split: N examples.
     key: for networks that are random in evaluation too, as one that denoises;
       example i draws the same numbers every time. None: no key.
+    first: number of the first example, where the split is a part of a larger
+      one.
     chunk: examples at a time.
 
   Returns:
@@ -88,6 +140,17 @@ def predict(
     AssertionError: for another number of labels than examples.
     ValueError: for a chunk below 1.
   """
+  return _each(lambda e, k: apply(e.x, k), split, key, first, chunk)
+
+
+def _each(
+  function: Callable[[Split, jax.Array | None], Any],
+  split: Split,
+  key: jax.Array | None = None,
+  first: jax.Array | int = 0,
+  chunk: int = CHUNK,
+) -> Any:
+  """Does as `predict`, with a function of (example, key)."""
   chex.assert_equal_shape_prefix(list(split), 1)
   if chunk < 1:
     raise ValueError(f'chunk: expected at least 1 example, got {chunk}')
@@ -95,9 +158,9 @@ def predict(
   def one(at):
     i, example = at
     own = None if key is None else jax.random.fold_in(key, i)
-    return apply(batches.as_float(example).x, own)
+    return function(batches.as_float(example), own)
 
-  numbers = jnp.arange(len(split.y))
+  numbers = first + jnp.arange(len(split.y))
   return jax.lax.map(one, (numbers, split), batch_size=chunk)
 
 
@@ -106,7 +169,7 @@ def supervised(
   example: Callable[[jax.Array, jax.Array], Metrics],
   *,
   hardest: int = 0,
-) -> tuple[Callable[..., Any], Callable[..., Metrics]]:
+) -> tuple[Callable[..., Any], Evaluation]:
   """Makes the loss and the evaluation of one example into an experiment's.
 
   Args:
@@ -135,14 +198,13 @@ def supervised(
         f'--hard_examples={hardest}: at most {len(batch.y)}, a batch'
       )
     found = jax.vmap(example)(forward(params, batch.x, key), batch.y)
-    means = jax.tree.map(jnp.mean, found)
+    mean = jax.tree.map(jnp.mean, found)
     if hardest:
       chosen = mining.hard_examples(found['loss'], count=hardest)
-      return jnp.sum(chosen * found['loss']) / jnp.sum(chosen), means
-    return means['loss'], means
+      return jnp.sum(chosen * found['loss']) / jnp.sum(chosen), mean
+    return mean['loss'], mean
 
-  def evaluate(params, split):
-    found = predict(lambda x, key: model.apply(params, x), split)
-    return jax.tree.map(jnp.mean, jax.vmap(example)(found, split.y))
+  def each(params, split, first):
+    return _each(lambda e, key: example(model.apply(params, e.x), e.y), split)
 
-  return loss, evaluate
+  return loss, Evaluation(each, means)

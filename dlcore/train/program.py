@@ -72,13 +72,16 @@ class Span(NamedTuple):
   last: jax.Array
 
 
-def init(exp: Experiment, seed: jax.Array, data: Splits) -> State:
+def init(
+  exp: Experiment, seed: jax.Array, data: Splits, *, sample: Split | None = None
+) -> State:
   """Draws the parameters a run starts from, and measures what whitens.
 
   Args:
     exp: the experiment.
     seed: i32[].
     data: the splits, on the device.
+    sample: the first `WHITENED` training examples, where images are not there.
 
   Returns:
     The state before the first epoch.
@@ -92,13 +95,18 @@ def init(exp: Experiment, seed: jax.Array, data: Splits) -> State:
   key = jax.random.fold_in(jax.random.key(seed), 0)
   params, _ = exp.model.init(key, data.train.x.shape[1:])
   if has_whitening(exp.model):
-    sample = jnp.arange(min(WHITENED, len(data.train.y)))
-    images = jnp.asarray(batches.take(data.train, sample).x)
+    there = data.train if sample is None else sample
+    few = jnp.arange(min(WHITENED, len(there.y)))
+    images = jnp.asarray(batches.take(there, few).x)
     params = fit_whitening(exp.model, params, images)
+  batch, x = steps(exp, data)[1], data.train.x
+  # By its shape alone, for it need not be there.
   found = jax.eval_shape(
-    lambda: exp.loss(
-      params, batches.take(data.train, jnp.arange(steps(exp, data)[1])), key
-    )
+    lambda x, y: exp.loss(
+      params, batches.take(Split(x, y), jnp.arange(batch)), key
+    ),
+    jax.ShapeDtypeStruct(x.shape, x.dtype),
+    data.train.y,
   )[1]
   zero = jnp.int32(0)
   return State(
@@ -248,6 +256,46 @@ def guarded(
   )
 
 
+def epoch_keys(
+  seed: jax.Array, epoch: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Folds the keys of an epoch from the seed and its number.
+
+  Args:
+    seed: i32[], of the run.
+    epoch: i32[], epochs done.
+
+  Returns:
+    (key of the order, key of the steps).
+
+  Raises:
+    AssertionError: for a seed or an epoch that is not i32[].
+  """
+  chex.assert_rank([seed, epoch], 0)
+  chex.assert_type([seed, epoch], int)
+  run_key = jax.random.fold_in(jax.random.key(seed), 1)
+  order_key, step_key = jax.random.split(jax.random.fold_in(run_key, epoch))
+  return order_key, step_key
+
+
+def step_keys(key: jax.Array, numbers: jax.Array) -> jax.Array:
+  """Folds the keys of steps, all at once: a fold is many small operations.
+
+  Args:
+    key: of the steps of an epoch.
+    numbers: i32[n], of the steps.
+
+  Returns:
+    n keys.
+
+  Raises:
+    AssertionError: for numbers that are not i32[n].
+  """
+  chex.assert_rank(numbers, 1)
+  chex.assert_type(numbers, int)
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
+
+
 def part_of_epoch(
   exp: Experiment,
   data: Splits,
@@ -272,17 +320,9 @@ def part_of_epoch(
   Raises:
     AssertionError: for a seed or steps that are not i32[].
   """
-  chex.assert_rank(seed, 0)
-  chex.assert_type(seed, int)
-  run_key = jax.random.fold_in(jax.random.key(seed), 1)
-  order_key, step_key = jax.random.split(
-    jax.random.fold_in(run_key, state.epoch)
-  )
+  order_key, step_key = epoch_keys(seed, state.epoch)
   rows = exp.batches(order_key, data.train)
-  # All at once: a fold is many small operations.
-  keys = jax.vmap(jax.random.fold_in, (None, 0))(
-    step_key, jnp.arange(len(rows))
-  )
+  keys = step_keys(step_key, jnp.arange(len(rows)))
 
   def body(i, state):
     return step(exp, state, batches.take(data.train, rows[i]), keys[i])
@@ -314,18 +354,92 @@ def end_of_epoch(
   References:
     Lecture 2 (early stopping on a validation split: keep the best).
   """
-  if patience < 0:
-    raise ValueError(f'patience: expected 0 or more epochs, got {patience}')
-  count, batch = steps(exp, data)
   params = state.params
   if has_batch_norm(exp.model):
-    # The splits are stored shuffled: the first examples are a fair sample.
-    most = min(count, CALIBRATION // batch + 1)
-    sample = jnp.asarray(batches.take(data.train, jnp.arange(most * batch)).x)
-    params = calibrate(
-      exp.model, params, sample.reshape(most, batch, *sample.shape[1:])
+    first = jnp.arange(calibration(exp, data))
+    params = calibrated(
+      exp, params, batches.take(data.train, first).x, steps(exp, data)[1]
     )
-  validation = exp.evaluate(params, data.validation)
+  return concluded(
+    exp,
+    state,
+    params,
+    exp.evaluate(params, data.validation),
+    steps=steps(exp, data)[0],
+    patience=patience,
+  )
+
+
+def calibration(exp: Experiment, data: Splits) -> int:
+  """Counts the training examples that batch norm's statistics come from.
+
+  Args:
+    exp: the experiment.
+    data: the splits; only their shapes matter.
+
+  Returns:
+    Whole batches: the first ones are a fair sample, for the splits are stored
+    shuffled.
+
+  Raises:
+    AssertionError: for other batches than i32[steps, batch].
+  """
+  count, batch = steps(exp, data)
+  return min(count, CALIBRATION // batch + 1) * batch
+
+
+def calibrated(exp: Experiment, params: Any, x: jax.Array, batch: int) -> Any:
+  """Measures the statistics of batch norm.
+
+  Args:
+    exp: the experiment.
+    params: of its network.
+    x: f32[n * batch, ...], examples.
+    batch: how many go through together.
+
+  Returns:
+    The parameters with them.
+
+  Raises:
+    ValueError: for examples that do not fill their batches.
+  """
+  if batch < 1 or len(x) % batch:
+    raise ValueError(f'x: expected batches of {batch}, got {len(x)} examples')
+  return calibrate(
+    exp.model, params, jnp.asarray(x).reshape(-1, batch, *x.shape[1:])
+  )
+
+
+def concluded(
+  exp: Experiment,
+  state: State,
+  params: Any,
+  validation: Metrics,
+  *,
+  steps: int,
+  patience: int = 0,
+) -> tuple[State, Metrics]:
+  """Ends an epoch that is validated: the second half of `end_of_epoch`.
+
+  Args:
+    exp: the experiment.
+    state: the run after the last step of an epoch.
+    params: its parameters, calibrated.
+    validation: their metrics on the validation split.
+    steps: of an epoch.
+    patience: as in `end_of_epoch`.
+
+  Returns:
+    As `end_of_epoch`.
+
+  Raises:
+    ValueError: for patience below 0.
+
+  References:
+    Lecture 2 (early stopping on a validation split: keep the best).
+  """
+  if patience < 0:
+    raise ValueError(f'patience: expected 0 or more epochs, got {patience}')
   score = exp.score(validation)
   better = (score > state.best_score) & (state.diverged < 0)
   # Statistics may overflow that no loss has met yet.
@@ -335,7 +449,7 @@ def end_of_epoch(
   best_epoch = pick(epoch, state.best_epoch)
   impatient = epoch - best_epoch >= patience if patience else False
   metrics = {
-    **{f'train/{name}': v / count for name, v in state.sums.items()},
+    **{f'train/{name}': v / steps for name, v in state.sums.items()},
     **{f'validation/{name}': v for name, v in validation.items()},
     'step': state.step,
     'ran': ~state.halted,

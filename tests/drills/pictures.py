@@ -176,7 +176,7 @@ def load(root: pathlib.Path):
   """The training images as they come from the folder, before any cut."""
   from dlcore.data import folder
 
-  return folder.read('folder', str(root), resize=0)
+  return folder.read('folder', folder.find(str(root)), resize=0)
 
 
 def look(

@@ -111,3 +111,40 @@ class TinyNeedy(TinyImages):
 
   def _split_generators(self, dl_manager):
     import a_package_that_is_not_there  # noqa: F401
+
+
+class TinyImagenet(TinyImages):
+  """Photographs of all sizes, as imagenet2012 has them; it tests in secret."""
+
+  VERSION = tfds.core.Version('5.1.0')
+
+  def _info(self):
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict(
+        {
+          'image': tfds.features.Image(encoding_format='jpeg'),
+          'label': tfds.features.ClassLabel(num_classes=1000),
+          'file_name': tfds.features.Text(),
+        }
+      ),
+      supervised_keys=('image', 'label'),
+    )
+
+  def _split_generators(self, dl_manager):
+    return {
+      'train': self._generate_examples(24, 0),
+      'validation': self._generate_examples(9, 0),
+      'test': self._generate_examples(3, None),
+    }
+
+  def _generate_examples(self, n, first):
+    for i in range(n):
+      stream = io.BytesIO()
+      size = 30 + 7 * (i % 5), 28 + 5 * (i % 4)
+      Image.new('RGB', size, (9 * i, 90, 200)).save(stream, 'JPEG')
+      stream.seek(0)
+      label = -1 if first is None else i % 3
+      yield (
+        i,
+        {'image': stream, 'label': label, 'file_name': f'n0_{i}.JPEG'},
+      )

@@ -145,6 +145,10 @@ TRAIN = {
       says=('images or floats', 'got int32'),
     ),
   ],
+  'train.means': [
+    wrong({'loss': F(2, 2)}, says=rank(1, 2, 2)),
+    wrong({'loss': I(2)}, says=FLOATS),
+  ],
   'train.supervised': [
     wrong(
       layers.dense(2),
