@@ -1,6 +1,7 @@
 """The README's tables of benchmarks, from their records alone."""
 
 import json
+import math
 import pathlib
 import statistics
 from typing import Any
@@ -9,6 +10,9 @@ from benchmarks import works
 from benchmarks.peer import PEERS
 
 REFERENCE = pathlib.Path(__file__).parent.parent / 'results' / 'reference'
+# Of an H200, from its data sheet: 40 % of what it computes in bfloat16, NVLink
+# one way, and a network card of 400 Gbit/s for each.
+SUSTAINED, WITHIN, BETWEEN = 400e12, 450e9, 50e9
 Rows = list[dict[str, Any]]
 
 
@@ -103,11 +107,16 @@ def growth(found: dict[str, dict[str, Any]]) -> str:
   for work in dict.fromkeys(r['work'] for r in rows):
     own = {r['peer']: r for r in rows if r['work'] == work}
     cells = [
-      f'{1e6 / own[peer]["median"]:.3g}' if peer in own else ''
+      _short(1e6 / own[peer]["median"]) if peer in own else ''
       for peer in columns
     ]
     lines.append([work.replace(':', ', '), *cells])
   return markdown(lines)
+
+
+def _short(value: float) -> str:
+  """Writes a number with three digits, or all of a larger one."""
+  return f'{value:.3g}' if value < 1000 else f'{value:,.0f}'
 
 
 def launch(found: dict[str, dict[str, Any]]) -> str:
@@ -162,6 +171,50 @@ def retrieval(found: dict[str, dict[str, Any]]) -> str:
       + [f'{max(row["differences"].values()):.0e}']
     )
   return markdown(lines)
+
+
+def scaling(folder: pathlib.Path = REFERENCE / 'benchmarks') -> str:
+  """Renders what several devices cost, and what that means for many.
+
+  Args:
+    folder: of the records.
+
+  Returns:
+    Markdown; '' where nothing is recorded.
+  """
+  found = records(folder).get('scaling')
+  if not found:
+    return ''
+  counts = [*found['rows'][0]['examples_per_s']]
+  lines = [['', *(f'{n} device{"s" * (n != "1")}' for n in counts)]]
+  for row in found['rows']:
+    rates, moved = row['examples_per_s'], row['bytes_per_step']
+    cells = [
+      f'{rates[n] / rates["1"]:.2f} x, {moved[n]:,} bytes' for n in counts
+    ]
+    lines.append(
+      [f'{row["work"]}, {row["runs"]} run(s), `{row["axis"]}`', *cells]
+    )
+  wide = [
+    ['', 'parameters', 'a step sends', 'within a node', 'between nodes']
+    + ['as long as the step at']
+  ]
+  for row in found['networks']:
+    sent = 8 * row['parameters']  # reduced, and handed on: 4 bytes each
+    example = 6 * row['multiply_adds'] / SUSTAINED
+    wide.append(
+      [f'`{row["network"]}`', f'{row["parameters"]:,}', f'{sent / 1e6:,.1f} MB']
+      + [f'{1e3 * sent / WITHIN:.2f} ms', f'{1e3 * sent / BETWEEN:.2f} ms']
+      + [f'{math.ceil(sent / BETWEEN / example):,} examples a device']
+    )
+  machine = found['machine']
+  where = f'{machine["cores"]} x {machine["cpu"]}'
+  return (
+    f'Measured on {where} by `{found["command"]}`, medians:\n\n'
+    f'{markdown(lines)}\n\n'
+    f'Computed for {SUSTAINED / 1e12:g} TFLOP/s a device, {WITHIN / 1e9:g} '
+    f'GB/s within and {BETWEEN / 1e9:g} GB/s between nodes:\n\n{markdown(wide)}'
+  )
 
 
 def table(folder: pathlib.Path = REFERENCE / 'benchmarks') -> str:

@@ -289,33 +289,47 @@ def benchmarks() -> str:
   return tables.table()
 
 
+def scaling() -> str:
+  """Renders what several devices cost.
+
+  Returns:
+    Markdown; '' where nothing was measured.
+  """
+  from benchmarks import tables
+
+  return tables.scaling()
+
+
 TABLES = {
   'results': table,
   'transfer': transfer,
   'drills': drills,
   'benchmarks': benchmarks,
+  'scaling': scaling,
 }
+PAGES = ('README.md', 'docs/scaling.md')
 
 
-def rendered(readme: str) -> str:
-  """Puts each table between its two markers.
+def rendered(page: str) -> str:
+  """Puts each table between its two markers, where they are.
 
   Args:
-    readme: the text of README.md.
+    page: the text of one of `PAGES`.
 
   Returns:
     The text with the tables made anew.
   """
   for name, render in TABLES.items():
     begin, end = f'<!-- {name}: begin -->', f'<!-- {name}: end -->'
-    head, rest = readme.split(begin)
-    _, tail = rest.split(end)
-    readme = f'{head}{begin}\n\n{render()}\n\n{end}{tail}'
-  return readme
+    if begin in page:
+      head, rest = page.split(begin)
+      _, tail = rest.split(end)
+      page = f'{head}{begin}\n\n{render()}\n\n{end}{tail}'
+  return page
 
 
 def main(arguments: list[str]) -> int:
-  """Runs what is asked for and renders the README.
+  """Runs what is asked for and renders the pages.
 
   Args:
     arguments: names of rows, or --render.
@@ -331,8 +345,9 @@ def main(arguments: list[str]) -> int:
   missing = [name for name in every if not (REFERENCE / name).exists()]
   for name in [] if '--render' in arguments else arguments or missing:
     run(name)
-  path = ROOT / 'README.md'
-  path.write_text(rendered(path.read_text(encoding='utf-8')), encoding='utf-8')
+  for page in PAGES:
+    text = (ROOT / page).read_text(encoding='utf-8')
+    (ROOT / page).write_text(rendered(text), encoding='utf-8')
   return 0
 
 

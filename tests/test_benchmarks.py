@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import launches, tables, works
+from benchmarks import launches, scaling, tables, works
 from benchmarks.peer import PEERS, ROOT, USUAL
 from benchmarks.peers import dlcore_fit, limit
 from dlcore import batches, flags, sweep, train
@@ -161,6 +161,33 @@ def test_tables_of_growth_retrieval_and_launches(tmp_path):
   assert '| W1, batch=32 | 50 |  |' in lines
   assert '| W1, batch=128 | 20 | 40 |' in lines
   assert '| W1 | 3.0, then 1.5 |' in lines
+
+
+def test_the_table_of_devices(tmp_path):
+  text = """
+  %a = f32[10,8]{1,0} all-reduce(%x), channel_id=1
+  %b = (f32[8]{0}, bf16[]) all-gather-start(%y, %z)
+  %c = f32[64]{0} add(%all-reduce, %x)
+  """
+  assert scaling.exchanged(text) == 4 * 80 + 4 * 8 + 2
+  row = {
+    'work': 'W1',
+    'axis': 'data',
+    'runs': 1,
+    'examples_per_s': {'1': 100.0, '2': 80.0},
+    'bytes_per_step': {'1': 0, '2': 354},
+  }
+  # Sends 8 MB, 0.16 ms between nodes; 60 us for an example.
+  net = {'network': 'n', 'parameters': 10**6, 'multiply_adds': 4 * 10**9}
+  record = {'name': 'scaling', 'command': 'c', 'rows': [row]}
+  record |= {'networks': [net], 'machine': {'cpu': 'some', 'cores': 2}}
+  (tmp_path / 'scaling.json').write_text(json.dumps(record))
+  lines = tables.scaling(tmp_path).splitlines()
+  wanted = '| W1, 1 run(s), `data` | 1.00 x, 0 bytes | 0.80 x, 354 bytes |'
+  assert wanted in lines
+  assert lines[-1] == (
+    '| `n` | 1,000,000 | 8.0 MB | 0.02 ms | 0.16 ms | 3 examples a device |'
+  )
 
 
 def test_a_launch_ends_after_its_first_step(tmp_path):

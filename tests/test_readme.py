@@ -32,9 +32,12 @@ def commands():
 
 
 def test_the_table_is_rendered_from_the_reference():
-  assert reference.rendered(README) == README, (
-    'run: python -m dlcore.reference --render'
-  )
+  for page in reference.PAGES:
+    text = (ROOT / page).read_text(encoding='utf-8')
+    assert reference.rendered(text) == text, (
+      f'{page}: run: python -m dlcore.reference --render'
+    )
+    assert '<!-- ' in text
 
 
 def test_a_changed_result_makes_the_table_stale(tmp_path, monkeypatch):
