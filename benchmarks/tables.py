@@ -107,7 +107,7 @@ def growth(found: dict[str, dict[str, Any]]) -> str:
   for work in dict.fromkeys(r['work'] for r in rows):
     own = {r['peer']: r for r in rows if r['work'] == work}
     cells = [
-      _short(1e6 / own[peer]["median"]) if peer in own else ''
+      _short(1e6 / own[peer]['median']) if peer in own else ''
       for peer in columns
     ]
     lines.append([work.replace(':', ', '), *cells])

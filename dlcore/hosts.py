@@ -130,10 +130,10 @@ def _relayed() -> Iterator[None]:
 
   make = distributed._jax.get_distributed_runtime_client
 
-  def client(address, number, **options):
+  def _relayed_client(address, number, **options):
     return make(_relay(address) if number else address, number, **options)
 
-  distributed._jax.get_distributed_runtime_client = client
+  distributed._jax.get_distributed_runtime_client = _relayed_client
   try:
     yield
   finally:

@@ -15,9 +15,7 @@ TASK = 'embedding'
 class Config:
   """Flags of the autoencoder experiment."""
 
-  kind: str = flag(
-    'dense', 'variational with --code=2 draws a manifold', choices=AUTOENCODERS
-  )
+  kind: str = flag('dense', 'variational draws a plane', choices=AUTOENCODERS)
   code: int = flag(8, 'numbers in a code', low=1, only={'kind': CODES})
   noise: float = flag(0.0, 'denoising: deviation of noise on inputs', low=0)
   batch_size: int = flag(64, 'examples in a batch', low=1)

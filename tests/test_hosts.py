@@ -81,7 +81,9 @@ def test_two_processes_train_one_is_killed_and_others_go_on(tmp_path, command):
   folder = tmp_path / 'run'
   flags = [*FLAGS.split(), f'--workdir={folder}', '--epochs=6']
   running = both(*flags, before=SLOW)
+  end = time.monotonic() + 100
   while len(checkpoint.positions(folder / 'checkpoint')) < 2:
+    assert time.monotonic() < end, [p.kill() for p in running]
     assert [p.poll() for p in running] == [None, None], ends(running)
     time.sleep(0.05)
   running[1].kill()
