@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore import workdir
 from dlcore.errors import UsageError
 from dlcore.page.record import Record, shown, values
 
@@ -18,15 +19,7 @@ LEVEL = 0.05
 
 
 # What belongs to a launch, not to a run.
-LAUNCH = (
-  'workdir',
-  'mode',
-  'restart',
-  'cache',
-  'profile',
-  'tensorboard',
-  'snapshots',
-)
+LAUNCH = (*workdir.LAUNCH, 'snapshots')
 
 
 class Difference(NamedTuple):
