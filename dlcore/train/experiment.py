@@ -1,5 +1,6 @@
 """What to train: the splits, the record of an experiment, and its functions."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,7 +36,8 @@ class Splits(NamedTuple):
   test: Split
 
 
-class Evaluation(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
   """The exact metrics of a whole split, in two halves.
 
   It is called as a function, (params, split) -> metrics. Where the examples

@@ -12,6 +12,7 @@ from dlcore.config import Training
 from dlcore.data import Dataset, Split
 from wrong_input import (
   FLOATS,
+  INTS,
   F,
   I,
   prefixes,
@@ -147,7 +148,7 @@ TRAIN = {
   ],
   'train.means': [
     wrong({'loss': F(2, 2)}, says=rank(1, 2, 2)),
-    wrong({'loss': I(2)}, says=FLOATS),
+    wrong({'loss': I(2)}, says=INTS),
   ],
   'train.supervised': [
     wrong(
