@@ -24,7 +24,6 @@ CASES = {
   'W1:examples=12800': ('data', 1),
   'W2:examples=1280': ('data', 1),
   'W1:examples=1280:width=128': ('runs', 8),
-  'W2:examples=256': ('runs', 8),
 }
 COLLECTIVE = re.compile(
   r'= (.*?) (?:all-reduce|all-gather|all-to-all|reduce-scatter'
