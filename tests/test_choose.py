@@ -153,13 +153,14 @@ def test_every_chosen_loss_falls_and_is_finite(loss):
     unit = z / jnp.sqrt(jnp.sum(z**2, -1, keepdims=True) + 1e-12)
     return losses.masked_mean(*compare(unit, jnp.asarray(LABELS), learned))
 
-  z = jnp.asarray(points())
-  step = jax.jit(lambda z: z - 0.1 * jax.grad(mean)(z))
-  after = z
+  slope = jax.jit(jax.value_and_grad(mean))
+  z = points()
+  before, gradient = slope(z)
   for _ in range(20):
-    after = step(after)
-  assert mean(after) < mean(z)
-  chex.assert_tree_all_finite(jax.grad(mean)(jnp.ones((6, 4))))
+    z = z - 0.1 * np.asarray(gradient)
+    after, gradient = slope(z)
+  assert after < before
+  chex.assert_tree_all_finite(slope(np.ones((6, 4), np.float32)))
 
 
 @pytest.mark.parametrize(
@@ -192,21 +193,30 @@ def retrieved(tiny):
   )
 
 
+@pytest.fixture(scope='module')
+def rows(tiny):
+  """The examples of 48 steps, drawn once for all losses."""
+  made = tiny('triplet')
+  draw = made.make(made.config, made.data.spec).batches
+  keys = jax.random.split(jax.random.key(0), 8)
+  found = jax.jit(jax.vmap(draw, (0, None)))(keys, made.data.train)
+  return np.concatenate(found)
+
+
 @pytest.mark.parametrize('loss', config.EMBEDDING_LOSSES)
-def test_every_loss_learns_digits(loss, tiny, retrieved):
+def test_every_loss_learns_digits(loss, tiny, retrieved, rows):
   margin = config.MARGINS.get(loss, 0.0)
   made = tiny('triplet', loss=loss, margin=margin, learning_rate=0.01)
   exp = made.make(made.config, made.data.spec)
+  exp = exp._replace(batches=lambda key, split: jnp.asarray(rows))
   splits = train.Splits(*jax.tree.map(jnp.asarray, made.data[1:]))
 
   @jax.jit
   def run(data):
-    seed = jnp.int32(0)
-    epoch = lambda i, state: train.part_of_epoch(
-      exp, data, seed, state._replace(epoch=i), jnp.int32(0), jnp.int32(6)
-    )
+    seed, steps = jnp.int32(0), jnp.int32(len(rows))
     start = train.init(exp, seed, data)
-    return start.params, jax.lax.fori_loop(0, 8, epoch, start).params
+    end = train.part_of_epoch(exp, data, seed, start, jnp.int32(0), steps)
+    return start.params, end.params
 
   start, params = run(splits)
   before, after = (retrieved(p, splits.test) for p in (start, params))
@@ -219,12 +229,19 @@ def test_every_loss_learns_digits(loss, tiny, retrieved):
     assert (jnp.abs(change).reshape(10, -1).max(1) > 0.01).all()
 
 
+def drawn(network):
+  """The parameters of a network of images, in one program."""
+  init = jax.jit(lambda key: network.init(key, IMAGES.shape)[0])
+  return init(jax.random.key(0))
+
+
 @pytest.mark.parametrize('name', ['linear', 'mlp', 'convnet'])
 def test_a_chosen_network_has_the_outputs(name):
   network = models.choose(chosen(name), IMAGES, 7)
-  params, shape = network.init(jax.random.key(0), IMAGES.shape)
+  params, shape = layers.abstract(network, IMAGES.shape)
   assert shape == (7,)
-  assert network.apply(params, jnp.ones(IMAGES.shape)).shape == (7,)
+  y = jax.eval_shape(network.apply, params, jnp.ones(IMAGES.shape))
+  assert y.shape == (7,)
 
 
 def test_auto_is_a_convnet_for_images_and_an_mlp_for_tables():
@@ -254,10 +271,9 @@ def test_bfloat16_computes_in_it_and_keeps_float32_parameters():
     models.choose(chosen('mlp', dtype), IMAGES, 5)
     for dtype in ('float32', 'bfloat16')
   )
-  params, _ = plain.init(jax.random.key(0), IMAGES.shape)
-  same, _ = cast.init(jax.random.key(0), IMAGES.shape)
+  params, same = (drawn(net) for net in (plain, cast))
   chex.assert_trees_all_equal(params, same)
-  y, z = plain.apply(params, x), cast.apply(params, x)
+  y, z = (jax.jit(net.apply)(params, x) for net in (plain, cast))
   assert z.dtype == jnp.float32
   np.testing.assert_allclose(y, z, atol=0.1)
   assert (y != z).any()
@@ -268,7 +284,8 @@ def traced(made, check=jax.make_jaxpr):
   """Traces the loss of an experiment on its first examples."""
   exp = made.make(made.config, made.data.spec)
   few = batches.take(made.data.train, np.arange(16))
-  params, _ = exp.model.init(jax.random.key(0), few.x.shape[1:])
+  shapes, _ = layers.abstract(exp.model, few.x.shape[1:])
+  params = jax.tree.map(lambda a: np.full(a.shape, 0.1, a.dtype), shapes)
   return check(exp.loss)(params, few, jax.random.key(1))
 
 
@@ -316,12 +333,16 @@ def test_the_noise_of_a_code_is_not_that_of_the_pixels(tiny, monkeypatch):
 @pytest.mark.parametrize('kind', config.AUTOENCODERS)
 def test_a_chosen_autoencoder_goes_through_its_code(kind):
   net = models.choose_autoencoder(chosen('', kind=kind, code=3), IMAGES)
-  params, shape = net.whole.init(jax.random.key(0), IMAGES.shape)
-  assert shape == IMAGES.shape
+  assert layers.abstract(net.whole, IMAGES.shape)[1] == IMAGES.shape
+  params = drawn(net.whole)
   x = jax.random.uniform(jax.random.key(1), IMAGES.shape)
-  found, divergence = models.reconstruct(net, params, x)
-  np.testing.assert_allclose(found, net.whole.apply(params, x), rtol=1e-6)
-  again, _ = models.reconstruct(net, params, x, jax.random.key(2))
+  reconstruct = jax.jit(
+    lambda x, *key: models.reconstruct(net, params, x, *key)
+  )
+  found, divergence = jax.device_get(reconstruct(x))
+  whole = jax.jit(net.whole.apply)(params, x)
+  np.testing.assert_allclose(found, whole, rtol=1e-6)
+  again, _ = jax.device_get(reconstruct(x, jax.random.key(2)))
   variational = kind == 'variational'
   assert bool((found != again).any()) == variational
   assert (divergence > 0) == variational
