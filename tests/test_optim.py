@@ -36,11 +36,16 @@ def descend(rule, params=PARAMS, steps=4):
     updates, state = rule.update(jax.grad(quadratic)(params), state, params)
     return (optax.apply_updates(params, updates), state), None
 
-  return jax.lax.scan(body, (params, rule.init(params)), length=steps)[0][0]
+  @jax.jit
+  def run(params):
+    return jax.lax.scan(body, (params, rule.init(params)), length=steps)[0][0]
+
+  return run(params)
 
 
 def first_update(rule, grads, params=PARAMS):
-  return rule.update(grads, rule.init(params), params)[0]
+  update = lambda grads, params: rule.update(grads, rule.init(params), params)
+  return jax.jit(update)(grads, params)[0]
 
 
 def test_momentum_is_the_lectures():
@@ -149,8 +154,9 @@ def test_the_rate_falls_over_the_whole_run():
   state = rule.init(PARAMS)
   ones = jax.tree.map(jnp.ones_like, PARAMS)
   found = []
+  update = jax.jit(rule.update)
   for _ in range(20):
-    updates, state = rule.update(ones, state, PARAMS)
+    updates, state = update(ones, state, PARAMS)
     found.append(-float(updates['b'][0]))
   np.testing.assert_allclose(found, 0.1 * (1 - np.arange(20) / 20), rtol=1e-5)
 
