@@ -1,6 +1,6 @@
 """The quick drills, and what must never be in the code that users run.
 
-The drills that break processes have theirs in `tests/test_guards.py`.
+The drills that break processes have theirs in `tests/test_guards*.py`.
 """
 
 import ast
