@@ -20,7 +20,7 @@ DRILLS = {
   'overhead': (overhead.drill, 3),
 }
 MUTATIONS = [
-  ('signals', mutations.no_signals, 2, 'KeyboardInterrupt'),
+  ('signals', mutations.no_signals, 2, 'Interrupt|nothing was saved'),
   ('two-launches', mutations.no_lock, 1, 'the second ends'),
   ('nan', mutations.no_finite_check, 1, 'status 0'),
   ('determinism', mutations.order_of_its_own, 1, 'differs'),
