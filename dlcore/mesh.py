@@ -8,6 +8,7 @@ the step by itself, so that every loss keeps its meaning over the whole batch;
 there is no mesh: None.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -260,7 +261,14 @@ def shared(exp: train.Experiment, *, fsdp: bool) -> train.Experiment:
     batch = _lay(batch, lambda shape: PartitionSpec('data'))
     return exp.loss(gather(params), batch, key)
 
-  evaluate = lambda params, split: exp.evaluate(gather(params), split)
+  def evaluate(params, split):
+    return exp.evaluate(gather(params), split)
+
+  if isinstance(exp.evaluate, train.Evaluation):
+    each = exp.evaluate.each
+    evaluate = dataclasses.replace(
+      exp.evaluate, each=lambda params, *rest: each(gather(params), *rest)
+    )
   return exp._replace(loss=loss, evaluate=evaluate)
 
 

@@ -149,6 +149,9 @@ class Programs(NamedTuple):
     evaluate: (runs, params, split) -> {name: [R]}.
     steps: (steps of an epoch, examples of a batch).
     put: arrays that lead with R -> the same on the devices they belong to.
+    experiment: (runs of one) -> its Experiment, divided as the others are.
+    over: (function, stacked) -> the function of one run, whose first `stacked`
+      arguments and whose results are its own, made one of R runs.
     compiled: compiles one of them for its arguments, as `compilation.compiled`;
       see `streaming` for programs that are more than compiled ones.
   """
@@ -158,6 +161,8 @@ class Programs(NamedTuple):
   evaluate: Callable[[Runs, Any, Split], train.Metrics]
   steps: tuple[int, int]
   put: Callable[[Any], Any]
+  experiment: Callable[[Runs], train.Experiment]
+  over: Callable[[Callable[..., Any], int], Callable[..., Any]]
   compiled: Callable[..., tuple[Callable[..., Any], float]] = compiled
 
 
@@ -208,7 +213,6 @@ def programs(
     return mesh.shared(exp, fsdp=fsdp) if divided else exp
 
   def over(function, stacked):
-    """Runs `function` over the first `stacked` arguments' leading axis."""
     if divided:
       function = mesh.laid(function, stacked, on, fsdp=fsdp)
 
@@ -251,6 +255,8 @@ def programs(
     over(evaluate, 2),
     train.steps(made, splits(data)),
     lambda tree: mesh.put_runs(tree, on, fsdp=fsdp) if on else tree,
+    experiment,
+    over,
   )
 
 

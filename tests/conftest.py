@@ -188,3 +188,21 @@ def shrunk(digits: Any):
 def tiny(digits):
   """The function (experiment, **flags) -> Tiny."""
   return shrunk(digits)
+
+
+@pytest.fixture(scope='session')
+def tree(tmp_path_factory):
+  """Two classes of images, more of them to test than are evaluated at once."""
+  import numpy as np
+  from PIL import Image
+
+  root = tmp_path_factory.mktemp('tree')
+  chance = np.random.default_rng(0)
+  for part, count in (('train', 40), ('test', 135)):
+    for c in ('bright', 'dark'):
+      (root / part / c).mkdir(parents=True)
+      for i in range(count):
+        pixels = chance.integers(0, 160 if c == 'dark' else 256, (8, 8, 3))
+        image = Image.fromarray(pixels.astype(np.uint8))
+        image.save(root / part / c / f'{i:03}.png')
+  return root

@@ -159,3 +159,33 @@ def test_a_run_goes_on_with_other_devices(tmp_path):
   assert ends[0]['runs'] == ends[1]['runs']
   again = launch('--mode=evaluate', f'--workdir={some}', '--devices=4')
   assert 'exactly the numbers of summary.json' in again.out, again
+
+
+@pytest.fixture(scope='module')
+def images(tree, tmp_path_factory):
+  """The function (*flags) -> what a run on images finds."""
+
+  def ends(*flags):
+    folder = tmp_path_factory.mktemp('run') / 'run'
+    given = (
+      '--experiment=classification --network=linear --batch_size=12 '
+      f'--epochs=1 --shift=1 --dataset=folder:{tree} --workdir={folder}'
+    )
+    answer = launch(*given.split(), *flags)
+    assert answer.status == 0, answer.err
+    return json.loads((folder / 'summary.json').read_text())['runs']
+
+  return ends
+
+
+def test_streamed_images_are_shared_out(images):
+  whole = images('--mesh=data:4')
+  assert images('--mesh=data:4', '--stream') == whole
+  cut = images('--mesh=data:4', '--stream', '--fsdp')
+  near = functools.partial(pytest.approx, abs=1e-5)
+  assert cut[0]['test']['loss'] == near(whole[0]['test']['loss'])
+
+
+def test_streamed_images_in_micro_shards(images):
+  alone = images('--devices=1', '--micro_shards=4')
+  assert images('--mesh=data:4', '--micro_shards=4', '--stream') == alone

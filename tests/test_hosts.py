@@ -27,6 +27,17 @@ def chunk(at, steps, rate):
   return 1, steps
 drive.chunk = chunk
 """
+# Notes which images a process reads.
+NOTING = """
+import jax
+from dlcore.data import images
+one = images.one
+def noted(what, label, *rest):
+  with open('{}/read' + str(jax.process_index()), 'a') as file:
+    file.write(label + chr(10))
+  return one(what, label, *rest)
+images.one = noted
+"""
 IMPATIENT = 'from dlcore import hosts; hosts.WAIT = 1'
 
 
@@ -122,6 +133,31 @@ def test_two_processes_train_one_is_killed_and_others_go_on(tmp_path, command):
   (status, out, _, err), (other, *_) = ends(both(*evaluate))
   assert (status, other) == (0, 0), err
   assert 'exactly the numbers of summary.json' in out
+
+
+def test_each_process_streams_its_share(tree, tmp_path):
+  flags = (
+    '--experiment=classification --network=linear --batch_size=12 --epochs=1 '
+    f'--shift=1 --dataset=folder:{tree} --workdir={tmp_path}'
+  ).split()
+  noted = NOTING.format(tmp_path)
+  found = ends(both(*flags, '--stream', before=noted))
+  for status, _, lines, err in found:
+    assert (status, lines) == (0, []), err
+  summary = json.loads((tmp_path / 'summary.json').read_text())
+  # Half of 72 to learn from, of 8 to validate and of 270 to test.
+  own = (tmp_path / 'read1').read_text().splitlines()
+  assert len(own) == len(set(own)) == 36 + 4 + 135
+  # Process 0 reads pictures for the report too.
+  first = (tmp_path / 'read0').read_text().splitlines()
+  assert {*own, *first[:175]} == {*own, *first} and len(first) > 175
+  # As one process with two devices has it, all in memory.
+  flags[-1] += '/whole'
+  devices = '--mesh=data:2'
+  ((status, _, _, err),) = ends([begin(*flags, devices, devices=2)])
+  assert status == 0, err
+  whole = json.loads((tmp_path / 'whole' / 'summary.json').read_text())
+  assert summary['runs'] == whole['runs']
 
 
 def test_processes_that_disagree_all_end(tmp_path):

@@ -35,21 +35,6 @@ def cache(tmp_path_factory):
     yield
 
 
-@pytest.fixture(scope='module')
-def tree(tmp_path_factory):
-  """Two classes of images, more of them to test than are evaluated at once."""
-  root = tmp_path_factory.mktemp('tree')
-  chance = np.random.default_rng(0)
-  for part, count in (('train', 40), ('test', 135)):
-    for c in ('bright', 'dark'):
-      (root / part / c).mkdir(parents=True)
-      for i in range(count):
-        pixels = chance.integers(0, 160 if c == 'dark' else 256, (8, 8, 3))
-        image = Image.fromarray(pixels.astype(np.uint8))
-        image.save(root / part / c / f'{i:03}.png')
-  return root
-
-
 def pixels(x):
   return x.read() if isinstance(x, lazy.Lazy) else x
 
@@ -234,16 +219,6 @@ def test_no_more_is_read_ahead_than_the_buffer_holds(monkeypatch):
   assert ([776, 778, 780, 782], (7, 1)) in read
   assert len(read) <= 7  # one given, five held, one being put there
   assert len(list(batches)) == 97
-
-
-def test_processes_share_the_batches():
-  rows = np.arange(24).reshape(3, 8)
-  parts = [lazy.share(rows, i, 4) for i in range(4)]
-  assert [part.shape for part in parts] == [(3, 2)] * 4
-  np.testing.assert_array_equal(np.concatenate(parts, 1), rows)
-  for wrong in ((4, 4), (-1, 4), (0, 3), (0, 16)):
-    with pytest.raises(ValueError, match='expected'):
-      lazy.share(rows, *wrong)
 
 
 def test_a_damaged_image_is_named(tree, tmp_path, command):

@@ -61,6 +61,7 @@ EXEMPT = {
   'page': 'takes files: tested in test_page',
   'report': 'takes flags: tested in test_launch',
   'results': 'takes what `sweep` made: tested in test_results',
+  'shares': 'takes examples and devices: tested in test_stream and test_hosts',
   'shown': 'takes what `drive` has done: tested in test_launch',
   'signals': 'takes nothing',
   'snapshots': 'takes files: tested in test_snapshots',

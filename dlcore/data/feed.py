@@ -48,7 +48,7 @@ def ahead(
   Args:
     split: examples, x a `lazy.Lazy`.
     rows: i[steps, batch], which examples meet, as `Experiment.batches` gives
-      them; of several processes each its own columns, see `lazy.share`.
+      them; of several processes each its own columns, see `shares.own`.
     first: the step to begin with.
     draw: (seed, epoch) where images are cropped at random.
 
@@ -78,22 +78,3 @@ def ahead(
       source.close()  # ends its threads
 
   return batches()
-
-
-def in_order(split: Split, batch: int) -> Iterator[Split]:
-  """Reads a split as it lies; what does not fill a batch is left.
-
-  Args:
-    split: examples, x a `lazy.Lazy`.
-    batch: examples in a batch.
-
-  Returns:
-    An iterator over batches.
-
-  Raises:
-    UsageError: if Grain is not installed.
-    DataError: as the iterator comes to an image that cannot be read.
-  """
-  steps = len(split.y) // batch
-  rows = np.arange(steps * batch).reshape(steps, batch)
-  return ahead(split, rows)

@@ -141,29 +141,3 @@ def room() -> int:
   with contextlib.suppress(OSError, ValueError):  # no such file, or 'max'
     found.append(int(CGROUP.read_text(encoding='utf-8')))
   return min(found) // SHARE
-
-
-def share(rows: Array, process: int, processes: int) -> Array:
-  """Gives one process its columns of the batches.
-
-  Args:
-    rows: i[steps, batch].
-    process: which, from 0.
-    processes: how many there are.
-
-  Returns:
-    i[steps, batch / processes]; those of all processes side by side are `rows`.
-
-  Raises:
-    ValueError: for a process that is none of them, or a batch that does not
-      divide.
-  """
-  if not 0 <= process < processes:
-    raise ValueError(f'process: expected 0..{processes - 1}, got {process}')
-  width, rest = divmod(rows.shape[1], processes)
-  if rest or not width:
-    raise ValueError(
-      f'rows: expected a batch that {processes} processes divide, got '
-      f'{rows.shape[1]}'
-    )
-  return rows[:, process * width : (process + 1) * width]
