@@ -44,7 +44,6 @@ from dlcore.layers.core import (
   Window,
   abstract,
   activations,
-  batched,
   chain,
   graph,
   lift,
@@ -64,6 +63,7 @@ from dlcore.layers.normalization import (
   local_response_norm,
   whiten,
 )
+from dlcore.layers.parts import batched
 from dlcore.layers.pooling import (
   average_pool,
   feature_max_pool,

@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dlcore.layers.core import Layer, batched, graph
+from dlcore.layers.core import Layer, graph
+from dlcore.layers.parts import batched
 from dlcore.layers.windows import everything
 
 

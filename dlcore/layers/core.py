@@ -411,32 +411,3 @@ def parallel(*branches: Layer, name: str = 'parallel') -> Layer:
     return jnp.concatenate(outputs, axis=-1)
 
   return graph(parts, forward, name=name)
-
-
-def batched(layer: Layer) -> Callable[..., jax.Array]:
-  """Makes the batch form of a layer: `vmap` with the axis named 'batch'.
-
-  Args:
-    layer: any Layer.
-
-  Returns:
-    (params, x [N, ...], key=None) -> y [N, ...]; every example draws from its
-    own key. Batch norm averages over the axis 'batch'.
-
-  Raises:
-    ValueError: from what is returned, for a scalar; what the layer raises for
-      its example, as for another shape.
-    AssertionError: likewise, as for another dtype.
-
-  References:
-    Bradbury et al., JAX: composable transformations, 2018.
-  """
-
-  def apply(params, x, key=None):
-    keys = None if key is None else jax.random.split(key, len(x))
-    run = jax.vmap(
-      lambda x, key: layer.apply(params, x, key), axis_name='batch'
-    )
-    return run(x, keys)
-
-  return apply
