@@ -28,11 +28,12 @@ def interval(values: list[float]) -> dict[str, Any]:
   mean = float(np.mean(values))
   if len(values) < 2:
     return {'mean': mean, 'std': None, 'ci95': [None, None]}
-  from scipy import stats
+  from scipy import special
 
   with np.errstate(invalid='ignore'):  # of infinity it is not a number
     std = float(np.std(values, ddof=1))
-  half = float(stats.t.ppf(0.975, len(values) - 1)) * std / len(values) ** 0.5
+  student = float(special.stdtrit(len(values) - 1, 0.975))
+  half = student * std / len(values) ** 0.5
   return {'mean': mean, 'std': std, 'ci95': [mean - half, mean + half]}
 
 

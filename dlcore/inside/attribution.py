@@ -14,7 +14,6 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from dlcore import layers
 from dlcore.layers import Layer
@@ -410,6 +409,8 @@ def rank_correlation(first: Any, second: Any) -> float:
   flat = [np.ptp(one) == 0, np.ptp(other) == 0]
   if any(flat):
     return float(all(flat))
+  from scipy import stats  # takes most of a second
+
   return float(stats.spearmanr(one.ravel(), other.ravel()).statistic)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from dlcore import layers, models, visualize
 from dlcore.baselines import least_squares
@@ -168,7 +168,7 @@ def autoencoder_figures(
       ),
     }
     if variational and codes.shape[1] == 2:
-      side = stats.norm.ppf(np.linspace(0.02, 0.98, 30)).astype(np.float32)
+      side = special.ndtri(np.linspace(0.02, 0.98, 30)).astype(np.float32)
       grid = np.stack(np.meshgrid(side, side[::-1]), -1)
       images = decode(grid.reshape(-1, 2))
       drawn['manifold'] = visualize.manifold(

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from dlcore import data, inside, visualize
 from dlcore.modes.trained import Trained
@@ -103,7 +103,7 @@ def _manifold(run: Trained, layer: str) -> dict[str, Any]:
   """Draws what a grid of codes is decoded to."""
   if 'sample' in run.experiment(run.best[0]).model.parts:
     # Trained towards the unit normal, whose quantiles are known.
-    side = stats.norm.ppf(np.linspace(*inside.examples.SHARES, 30))
+    side = special.ndtri(np.linspace(*inside.examples.SHARES, 30))
     grid = np.stack(np.meshgrid(side, side[::-1]), -1).astype(np.float32)
     of = 'N(0, 1)'
   else:
