@@ -173,6 +173,34 @@ def retrieval(found: dict[str, dict[str, Any]]) -> str:
   return markdown(lines)
 
 
+def streaming(found: dict[str, dict[str, Any]]) -> str:
+  """Renders what it costs to read images while training.
+
+  Args:
+    found: from `records`.
+
+  Returns:
+    Markdown; '' without records.
+  """
+  if 'streaming' not in found:
+    return ''
+  speed, memory = found['streaming']['rows']
+  rates = speed['examples_per_s']
+  lines = [
+    ['examples/s', 'streamed', 'in memory', 'streamed beside it'],
+    [speed['work']]
+    + [f'{rates[way]:,.0f}' for way in ('streamed', 'memory')]
+    + [f'{speed["ratio"]:.2f} x'],
+  ]
+  peaks = ', '.join(
+    f'{gb:.2f} GB of {times} x' for times, gb in memory['peak_gb'].items()
+  )
+  return (
+    f'{markdown(lines)}\n\nThe most memory that {memory["work"]} hold, of sets '
+    f'of so many times the buffer of {memory["buffer_gb"]:.2f} GB: {peaks}.'
+  )
+
+
 def scaling(folder: pathlib.Path = REFERENCE / 'benchmarks') -> str:
   """Renders what several devices cost, and what that means for many.
 
@@ -248,6 +276,7 @@ def table(folder: pathlib.Path = REFERENCE / 'benchmarks') -> str:
       "pytorch-metric-learning's calculator",
       retrieval(found),
     ),
+    ('Images that are streamed', streaming(found)),
     ('From the command to the first step, and once more', launch(found)),
   ]
   parts = [f'{title}:\n\n{text}' for title, text in sets if text]

@@ -46,7 +46,7 @@ def abstract(split: Split, on: Mesh | None, *lead: int) -> Split:
 
   Args:
     split: a split, x perhaps a `lazy.Lazy`.
-    on: from `mesh.choose`.
+    on: from `mesh.choose`; None: on one device, or the same on all of them.
     *lead: the axes of the examples; the last is that of a batch.
 
   Returns:

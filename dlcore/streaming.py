@@ -116,7 +116,7 @@ def choose(
       'a smaller --resize'
     )
   few = slice(program.WHITENED)
-  shape = _shaped(data.train, len(data.train.y[few]))
+  shape = shares.abstract(data.train, None, len(data.train.y[few]))
 
   def begin(run, data, sample):
     return train.init(plain.experiment(run), run.seed, data, sample=sample)
@@ -148,15 +148,6 @@ def choose(
 
   return plain._replace(
     init=init, advance=advance, evaluate=evaluate, compiled=ready
-  )
-
-
-def _shaped(split: Split, size: int) -> Split:
-  """Describes examples that are the same everywhere."""
-  return jax.tree.map(
-    lambda a: jax.ShapeDtypeStruct((size, *a.shape[1:]), a.dtype),
-    Split(split.x, split.y),
-    is_leaf=lambda a: isinstance(a, Lazy),
   )
 
 
@@ -295,7 +286,7 @@ def _calibrate(
     x = batches.as_float(sample).x
     return program.calibrated(plain.experiment(run), params, x, batch)
 
-  shape = _shaped(data.train, size)
+  shape = shares.abstract(data.train, None, size)
   measure, _ = compiled(plain.over(calibrated, 2), runs, states.params, shape)
   y = np.asarray(data.train.y)[:size]
 
@@ -338,7 +329,9 @@ def _evaluate(
   }
   found = jax.tree.map(
     lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype),
-    jax.eval_shape(each, runs, params, _shaped(split, total), np.int32(0)),
+    jax.eval_shape(
+      each, runs, params, shares.abstract(split, None, total), np.int32(0)
+    ),
   )
   total_up = plain.over(
     lambda run, found, y: evaluation(run).reduce(found, y), 2

@@ -189,3 +189,11 @@ def test_streamed_images_are_shared_out(images):
 def test_streamed_images_in_micro_shards(images):
   alone = images('--devices=1', '--micro_shards=4')
   assert images('--mesh=data:4', '--micro_shards=4', '--stream') == alone
+
+
+def test_a_plan_shares_the_batch_out():
+  flags = '--mode=plan --experiment=classification --network=linear'
+  answer = launch(*flags.split(), '--mesh=data:4', '--batch_size=64')
+  assert answer.status == 0, answer.err
+  assert '64 examples, 16 on each of 4 devices' in answer.out
+  assert 'without what the devices send each other' in answer.out

@@ -121,7 +121,7 @@ def test_the_tables_show_the_record(measured):
   assert f'{ours["median"] / limits["median"]:.2f} x |' in last
 
 
-def test_tables_of_growth_retrieval_and_launches(tmp_path):
+def test_tables_of_growth_retrieval_streams_and_launches(tmp_path):
   machine = {'cpu': 'some', 'cores': 2, 'gpu': ''}
 
   def write(name, rows):
@@ -153,7 +153,16 @@ def test_tables_of_growth_retrieval_and_launches(tmp_path):
       }
     ],
   )
+  rates = {'memory': 400.0, 'streamed': 380.0}
+  speed = {'work': 'a net', 'examples_per_s': rates, 'ratio': 0.95}
+  memory = {'work': 'two epochs', 'buffer_gb': 0.27, 'peak_gb': {'10': 1.161}}
+  write('streaming', [speed, memory])
   lines = tables.table(tmp_path).splitlines()
+  assert '| a net | 380 | 400 | 0.95 x |' in lines
+  assert (
+    'The most memory that two epochs hold, of sets of so many times the buffer '
+    'of 0.27 GB: 1.16 GB of 10 x.'
+  ) in lines
   assert (
     '| 60,000 of 600 classes | 3.0 s | 7.5 s | 2.5 x | 1.50 and 10.00 GiB '
     '| 3e-08 |'

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore import data, drive, train
+from dlcore import data, drive, mesh, train
 from dlcore.compilation import compiled
 from dlcore.data import (
   Dataset,
@@ -92,20 +92,24 @@ def measured(settings: Settings, dataset: Dataset) -> dict[str, Any]:
     dataset: the data; only shapes and labels are used.
 
   Returns:
-    'parameters', 'steps', 'batch', 'step_s' (samples), and bytes of 'state',
-    'examples', 'temporaries' and the 'device'.
+    'parameters', 'steps', 'batch', 'share' (of it, on one device), 'step_s'
+    (samples), and bytes of 'state', 'examples', 'temporaries' and the 'device'.
 
   Raises:
-    UsageError: for a network that does not fit the data.
+    UsageError: for a network that does not fit the data, or a mesh that does
+      not divide the batch.
   """
   config, make = settings.config, settings.module.experiment
   exp = make(config, dataset.spec)
   data_on = train.Splits(dataset.train, dataset.validation, dataset.test)
   steps, batch = train.steps(exp, data_on)
+  parts = config.training.micro_shards
+  on = mesh.choose(settings.run, runs=1, batch=batch, parts=parts)
+  share = batch // (on.shape['data'] if on else 1)
   seed = jnp.int32(0)
   chance, x = np.random.default_rng(0), dataset.train.x
-  made = chance.integers(0, 256, (batch, *x.shape[1:])).astype(x.dtype)
-  sample = Split(made, dataset.train.y[:batch])
+  made = chance.integers(0, 256, (share, *x.shape[1:])).astype(x.dtype)
+  sample = Split(made, dataset.train.y[:share])
   given = jax.tree.map(lambda a: jnp.asarray(a)[None], sample)
   begin = jax.jit(
     lambda seed, sample: train.init(exp, seed, data_on, sample=sample)
@@ -133,6 +137,7 @@ def measured(settings: Settings, dataset: Dataset) -> dict[str, Any]:
     'parameters': parameters,
     'steps': steps,
     'batch': batch,
+    'share': share,
     'step_s': samples[1:],
     'state': state_bytes,
     'examples': sum(a.nbytes for a in given),
@@ -180,6 +185,7 @@ def report(
   """
   spec, config = dataset.spec, settings.config
   batch, steps, epochs = found['batch'], found['steps'], config.training.epochs
+  share, devices = found['share'], batch // found['share']
   samples = found['step_s']
   step = statistics.median(samples)
   images = [part.x for part in dataset[1:]]
@@ -197,10 +203,14 @@ def report(
     f'data      {shape}; '
     + ', '.join(f'{n:,} {name}' for name, n in spec.examples.items()),
     *(f'          {note}' for note in spec.notes),
-    f'device    {device}, {gigabytes(found["device"])} of memory; a run is on '
-    'one device',
-    f'batch     {batch:,} examples on the device, '
-    f'{gigabytes(found["examples"])} as they come',
+    f'device    {device}, {gigabytes(found["device"])} of memory each',
+    f'batch     {batch:,} examples'
+    + (
+      f', {share:,} on each of {devices} devices'
+      if devices > 1
+      else ' on the device'
+    )
+    + f', {gigabytes(found["examples"])} as they come',
     f'memory    {gigabytes(total)}, {total / found["device"]:.1%} of the '
     f'device: {gigabytes(found["state"])} parameters, their best, and the '
     f"optimizer's; {gigabytes(found['temporaries'] or 0)} of the step; "
@@ -211,7 +221,8 @@ def report(
     ),
     f'step      {duration(step)}, the median of {len(samples)} '
     f'({duration(min(samples))} to {duration(max(samples))}): '
-    f'{rate:,.0f} examples/s',
+    f'{rate:,.0f} examples/s'
+    + (', without what the devices send each other' if devices > 1 else ''),
   ]
   if 'read' in found:
     slow = found['read'] < rate
