@@ -270,6 +270,7 @@ class Data:
 
 
 OF_RUNS = {'mode': ('train', 'evaluate')}
+OF_STEPS = {'mode': ('train', 'evaluate', 'plan')}
 TOGETHER = {'distributed': (True,)}
 WITH_RUNS = {
   'mode': ('train', 'evaluate', 'inspect', 'predict', 'search', 'export')
@@ -338,12 +339,14 @@ class Run:
     '--workdir',
     only={'mode': ('train',)},
   )
-  devices: int = flag(0, 'how many devices to use; 0: all', low=0, only=OF_RUNS)
+  devices: int = flag(
+    0, 'how many devices to use; 0: all', low=0, only=OF_STEPS
+  )
   mesh: str = flag(
     '',
     "how, as runs:4,data:2: runs side by side, and each batch shared out; '': "
     'as many as the runs fill, the rest share out the batch',
-    only=OF_RUNS,
+    only=OF_STEPS,
   )
   fsdp: bool = flag(
     False,
