@@ -193,7 +193,9 @@ def test_streamed_images_in_micro_shards(images):
 
 def test_a_plan_shares_the_batch_out():
   flags = '--mode=plan --experiment=classification --network=linear'
-  answer = launch(*flags.split(), '--mesh=data:4', '--batch_size=64')
+  # More hard examples than a device has of all.
+  given = '--mesh=data:4', '--batch_size=64', '--hard_examples=32'
+  answer = launch(*flags.split(), *given)
   assert answer.status == 0, answer.err
   assert '64 examples, 16 on each of 4 devices' in answer.out
   assert 'without what the devices send each other' in answer.out

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dlcore import config as configs
 from dlcore import data, drive, mesh, train
 from dlcore.compilation import compiled
 from dlcore.data import (
@@ -105,7 +106,12 @@ def measured(settings: Settings, dataset: Dataset) -> dict[str, Any]:
   steps, batch = train.steps(exp, data_on)
   parts = config.training.micro_shards
   on = mesh.choose(settings.run, runs=1, batch=batch, parts=parts)
-  share = batch // (on.shape['data'] if on else 1)
+  devices = on.shape['data'] if on else 1
+  share = batch // devices
+  if hardest := getattr(config, 'hard_examples', 0):
+    # Of the whole batch: a device computes its share of them too.
+    own = {'hard_examples': -(-hardest // devices)}
+    exp = make(configs.replace(config, own), dataset.spec)
   seed = jnp.int32(0)
   chance, x = np.random.default_rng(0), dataset.train.x
   made = chance.integers(0, 256, (share, *x.shape[1:])).astype(x.dtype)
