@@ -49,11 +49,9 @@ def batched(layer: Layer) -> Callable[..., jax.Array]:
       or not _fits(layer, params, x, keys)
     ):
       return run(x, keys)
-    split = lambda a: a.reshape(parts, -1, *a.shape[1:])
-    each = jax.tree.map(split, (x, keys))
-    return jnp.concatenate(
-      [run(*jax.tree.map(lambda a: a[i], each)) for i in range(parts)]  # noqa: B023
-    )
+    size = len(x) // parts
+    cut = lambda i: jax.tree.map(lambda a: a[i * size :][:size], (x, keys))
+    return jnp.concatenate([run(*cut(i)) for i in range(parts)])
 
   return apply
 
