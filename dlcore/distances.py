@@ -109,6 +109,40 @@ def pairwise(
   """
   same = y is None
   y = x if y is None else y
+  a, b, p, q = terms(x, y, distance=distance)
+  result = a[:, None] + b - jnp.matmul(p, q.T, precision='highest')
+  result = jnp.maximum(result, 0)
+  if same:
+    result = jnp.where(jnp.eye(len(x), dtype=bool), 0, result)
+  if distance == 'euclidean':
+    result = _sqrt(result)
+  return result.astype(jnp.result_type(x, y))
+
+
+def terms(
+  x: jax.Array, y: jax.Array, *, distance: str = 'euclidean'
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """Takes the distances between all rows of x and of y apart.
+
+  Distance i, j is max(a[i] + b[j] - dot(p[i], q[j]), 0): what is of one side
+  alone is computed once where the other side goes through in chunks.
+
+  Args:
+    x: f[N, D].
+    y: f[M, D].
+    distance: 'squared_euclidean', 'euclidean' (its square is what is taken
+      apart) or 'cosine'.
+
+  Returns:
+    a: f[N], b: f[M], p: f[N, D], q: f[M, D], of 32 bits or more.
+
+  Raises:
+    AssertionError: for wrong ranks or dtypes.
+    ValueError: for rows of different lengths, or an unknown distance.
+
+  References:
+    Schroff, Kalenichenko, Philbin: FaceNet, 2015.
+  """
   chex.assert_rank([x, y], 2)
   chex.assert_type([x, y], float)
   if x.shape[1] != y.shape[1]:
@@ -116,30 +150,18 @@ def pairwise(
       f'y: expected f[M, {x.shape[1]}] for x of shape {x.shape}, got shape'
       f' {y.shape}'
     )
-  dtype = jnp.result_type(x, y)
   # A difference of large numbers: half precision would leave nothing of it.
-  wide = jnp.promote_types(dtype, jnp.float32)
+  wide = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
   x, y = x.astype(wide), y.astype(wide)
   if distance == 'cosine':
-    x, y = l2_normalize(x), l2_normalize(y)
-    result = 1 - jnp.matmul(x, y.T, precision='highest')
-  elif distance in ('squared_euclidean', 'euclidean'):
-    # Distances do not move with the origin, so neither does their gradient.
-    origin = jax.lax.stop_gradient(y.mean(0))
-    x, y = x - origin, y - origin
-    result = (
-      jnp.sum(x**2, 1)[:, None]
-      + jnp.sum(y**2, 1)
-      - 2 * jnp.matmul(x, y.T, precision='highest')
-    )
-  else:
+    ones, zeros = jnp.ones(len(x), wide), jnp.zeros(len(y), wide)
+    return ones, zeros, l2_normalize(x), l2_normalize(y)
+  if distance not in ('squared_euclidean', 'euclidean'):
     raise ValueError(
       "distance: expected 'squared_euclidean', 'euclidean' or 'cosine', got"
       f' {distance!r}'
     )
-  result = jnp.maximum(result, 0)
-  if same:
-    result = jnp.where(jnp.eye(len(x), dtype=bool), 0, result)
-  if distance == 'euclidean':
-    result = _sqrt(result)
-  return result.astype(dtype)
+  # Distances do not move with the origin, so neither does their gradient.
+  origin = jax.lax.stop_gradient(y.mean(0))
+  x, y = x - origin, y - origin
+  return jnp.sum(x**2, 1), jnp.sum(y**2, 1), 2 * x, y

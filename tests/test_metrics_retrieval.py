@@ -198,6 +198,14 @@ def test_what_is_not_finite_is_nan(bad):
   assert all(np.isnan(value) for value in found.values())
 
 
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+def test_what_has_no_direction_is_nan(bad):
+  x, y = draw(20, 2)
+  x[3, 1] = bad
+  found = retrieval(x, y, largest_class=20, distance='cosine')
+  assert all(np.isnan(value) for value in found.values())
+
+
 def test_cosine_ignores_lengths():
   x, y = draw(20, 3)
   unit = x / np.linalg.norm(x, axis=1, keepdims=True)

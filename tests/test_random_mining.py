@@ -233,6 +233,21 @@ def all_pairs(x, y, **options):
   return distance.cdist(x, y, NAMES.get(name, name))
 
 
+def put_together(terms):
+  """What the terms of a distance are the parts of, as a function."""
+
+  def whole(x, y, **options):
+    a, b, p, q = terms(x, y, **options)
+    return a[:, None] + b - p @ q.T
+
+  return whole
+
+
+def squared_pairs(x, y, distance):
+  squared = {'euclidean': 'squared_euclidean'}
+  return all_pairs(x, y, distance=squared.get(distance, distance))
+
+
 KINDS = st.sampled_from(['squared_euclidean', 'euclidean', 'cosine'])
 DISTANCES = {
   'distances.squared_euclidean': Case(vectors(), distance.sqeuclidean),
@@ -243,6 +258,9 @@ DISTANCES = {
     vectors(several=True, distance=KINDS),
     lambda x, y, distance: all_pairs(x, x, distance=distance),
     adapt=lambda f: lambda x, y, **options: f(x, **options),
+  ),
+  'distances.terms': Case(
+    vectors(several=True, distance=KINDS), squared_pairs, adapt=put_together
   ),
 }
 

@@ -8,7 +8,8 @@ finite make every result NaN, so that it is seen.
 `retrieval` needs the R nearest of every query, thousands where classes are
 large, and XLA on a CPU is slow at `top_k` and sorts of whole rows. So it finds
 the distance of the R-th by bisection and sorts the R alone. Distances are keys
-there: the bits of a float >= 0, read as an integer, are in the same order.
+there: the bits of a float >= 0, read as an integer, are in the same order. And
+they lie in 32 rows, as XLA vectorizes sums and least values down columns.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ import numpy as np
 
 from dlcore import distances
 
-_FAR = np.uint32(0xFFFFFFFF)  # A key beyond all distances.
+_FAR = np.int32(0x7FFFFFFF)  # A key beyond all distances.
 
 
 def _check(queries: jax.Array, gallery: jax.Array, chunk: int) -> None:
@@ -77,30 +78,43 @@ def neighbours(
   return jax.lax.map(nearest, queries, batch_size=chunk)
 
 
+def _keys(d: jax.Array) -> jax.Array:
+  # Rounding may leave a distance below 0.
+  return jnp.maximum(jax.lax.bitcast_convert_type(d, jnp.int32), 0)
+
+
+def _columns(x: jax.Array) -> jax.Array:
+  """Writes x[32 W] as x[32, W], whose columns are blocks of x."""
+  return x.reshape(-1, 32).T
+
+
 def _count(mask: jax.Array) -> jax.Array:
-  """Counts a mask of 32 n; bytes, in columns, are what XLA vectorizes."""
-  columns = jnp.sum(mask.reshape(32, -1), 0, dtype=jnp.uint8)
-  return jnp.sum(columns, dtype=jnp.int32)
+  """Counts a mask[32, W]; bytes are what XLA vectorizes."""
+  return jnp.sum(jnp.sum(mask, 0, dtype=jnp.uint8), dtype=jnp.int32)
 
 
 def _threshold(keys: jax.Array, r: jax.Array) -> jax.Array:
-  """Finds the r-th smallest key, bit by bit."""
+  """Finds the r-th smallest key of i32[32, W], bit by bit."""
 
   def narrow(i, low):
-    middle = low | (jnp.uint32(1) << (30 - i).astype(jnp.uint32))
+    middle = low | (jnp.int32(1) << (30 - i))
     return jnp.where(_count(keys < middle) < r, middle, low)
 
-  return jax.lax.fori_loop(0, 31, narrow, jnp.uint32(0))
+  return jax.lax.fori_loop(0, 31, narrow, jnp.int32(0))
 
 
-def _first_true(mask: jax.Array, n: int) -> jax.Array:
-  """Finds the indices of the first n of a mask of 32 m, in order."""
-  bits = jnp.arange(32, dtype=jnp.uint32)
-  words = mask.reshape(-1, 32).astype(jnp.uint32) << bits
-  words = jnp.sum(words, 1, dtype=jnp.uint32)
+def _words(mask: jax.Array) -> jax.Array:
+  """Writes each column of a mask[32, W] as the bits of a word."""
+  bits = jnp.arange(32, dtype=jnp.uint32)[:, None]
+  return jnp.sum(mask.astype(jnp.uint32) << bits, 0, dtype=jnp.uint32)
+
+
+def _first_true(words: jax.Array, n: int) -> jax.Array:
+  """Finds the indices of the first n true bits of words, in order."""
   ends = jnp.cumsum(jax.lax.population_count(words).astype(jnp.int32))
   slots = jnp.arange(n)
-  at = jnp.searchsorted(ends, slots, side='right')
+  # How many words end at or before each slot.
+  at = jnp.cumsum(jnp.zeros(n, jnp.int32).at[ends].add(1, mode='drop'))
   at = jnp.minimum(at, len(words) - 1)
   word = words[at]
   # The rest, counted from the end of the word, and found by halves.
@@ -115,37 +129,53 @@ def _first_true(mask: jax.Array, n: int) -> jax.Array:
   return at * 32 + bit.astype(jnp.int32)
 
 
-def _nearest(keys: jax.Array, r: jax.Array, most: int) -> jax.Array:
-  """Sorts the r smallest keys, r <= most, and of equal ones by index.
+def _smallest(keys: jax.Array, r: jax.Array, most: int) -> jax.Array:
+  """Finds the r smallest keys, and of equal ones the first.
 
   Args:
-    keys: u32[M].
+    keys: i32[32, W]; that in row k and column j has index 32 j + k.
+    r: i32[], at most `most`.
+    most: the size of the result.
+
+  Returns:
+    Their indices i32[most], in no order; those beyond r say nothing.
+  """
+  limit = _threshold(keys, r)
+  # All below the limit, then as many of those at it as are wanted.
+  words = jnp.concatenate([_words(keys < limit), _words(keys == limit)])
+  return _first_true(words, most) % keys.size
+
+
+def _nearest(d: jax.Array, r: jax.Array, most: int) -> jax.Array:
+  """Sorts the r smallest distances, r <= most, and of equal ones by index.
+
+  Args:
+    d: f32[32, W]; that in row k and column j has index 32 j + k.
     r: i32[].
     most: the size of the result.
 
   Returns:
     Their indices i32[most]; those beyond r say nothing.
   """
-  keys = jnp.pad(keys, (0, -len(keys) % 32), constant_values=_FAR)
   inside = jnp.arange(most) < r
-  blocks = keys.reshape(-1, 32)
-  if 4 * most <= len(blocks):
-    # Where few are wanted: the r nearest lie in the r blocks whose own nearest
-    # are the nearest.
-    chosen = _nearest(jnp.min(blocks, 1), r, most)
-    chosen = jnp.sort(jnp.where(inside, chosen, len(blocks)))
-    near = blocks.at[chosen].get(mode='fill', fill_value=_FAR)
-    found = _nearest(near.reshape(-1), r, most)
-    return chosen[found // 32] * 32 + found % 32
-  limit = _threshold(keys, r)
-  # All below the limit, then as many of those at it as are wanted.
-  either = jnp.concatenate([keys < limit, keys == limit])
-  indices = _first_true(either, most) % len(keys)
-  near = jnp.where(inside, keys[indices], _FAR)
+  blocks = d.shape[1]
+  if 4 * most <= blocks:
+    # Where few are wanted: the r nearest lie in the r blocks of 32 whose own
+    # nearest are the nearest.
+    least = _keys(d).min(0)
+    least = jnp.pad(least, (0, -blocks % 32), constant_values=_FAR)
+    chosen = _smallest(_columns(least), r, most)
+    chosen = jnp.sort(jnp.where(inside, chosen, blocks))
+    keys = jnp.where(inside, _keys(d[:, chosen]), _FAR)
+  else:
+    chosen = jnp.arange(blocks)
+    keys = _keys(d)
+  at = _smallest(keys, r, most)
+  near = jnp.where(inside, keys[at % 32, at // 32], _FAR)
+  indices = chosen[at // 32] * 32 + at % 32
   with jax.enable_x64(True):  # One word sorts faster than a pair of them.
-    pairs = near.astype(jnp.uint64) << 32 | indices.astype(jnp.uint64)
-    pairs = jax.lax.sort(pairs, is_stable=False)
-    return pairs.astype(jnp.uint32).astype(jnp.int32)
+    pairs = near.astype(jnp.int64) << 32 | indices.astype(jnp.int64)
+    return jax.lax.sort(pairs, is_stable=False).astype(jnp.int32)
 
 
 def retrieval(
@@ -172,8 +202,8 @@ def retrieval(
     largest_class: at least the size of the gallery's largest class. The time
       grows with it; where it is too small 'r-precision' and 'map@r' are NaN.
     ks: each k of 'recall@k'.
-    chunk: queries at a time. At most three f32[chunk, M] and one f32[M, D] are
-      held, whatever N is: 91 MiB by default for 60,000 x 128.
+    chunk: queries at a time. At most three f32[chunk, M] and two f32[M, D] are
+      held, whatever N is: 94 to 131 MiB by default for 60,000 x 128.
     distance: 'squared_euclidean', 'euclidean' or 'cosine'.
 
   Returns:
@@ -217,58 +247,69 @@ def retrieval(
   # The keys have 32 bits.
   queries = jnp.asarray(queries, jnp.float32)
   gallery = jnp.asarray(gallery, jnp.float32)
+  gallery_labels = jnp.asarray(gallery_labels)
   n, m = len(queries), len(gallery)
   most = max(min(largest_class, m) - alone, 1)
+  members = jnp.argsort(gallery_labels, stable=True).astype(jnp.int32)
+  ordered = gallery_labels[members]
+  start = jnp.searchsorted(ordered, query_labels)
+  r = jnp.searchsorted(ordered, query_labels, side='right') - start - alone
   ranks = jnp.arange(1, most + 1)
-  ordered = jnp.sort(gallery_labels)
-  r = jnp.searchsorted(ordered, query_labels, side='right') - alone
-  r -= jnp.searchsorted(ordered, query_labels)
-  gallery_labels = jnp.pad(gallery_labels, (0, -m % 32))
-  indices = jnp.arange(len(gallery_labels))
-  # What a core's cache holds goes through all the steps at once.
-  block = max(2**17 // m, 1)
+  # A query's own class goes through in windows: one, where the bound holds.
+  size = most + alone
+  windows = (r.max() + alone + size - 1) // size
+  a, b, p, q = distances.terms(queries, gallery, distance=distance)
+  # The product of two rows is a distance.
+  p = jnp.column_stack([-p, a, jnp.ones_like(a)])
+  q = jnp.column_stack([q, jnp.ones_like(b), b])
+  # Four times, as a distance is at most twice the sum of a and b. The cosine
+  # takes a vector that is not finite for one without a direction.
+  sums = [4 * rows.sum(1) for rows in (queries, gallery, p, q)]
+  finite = jnp.isfinite(jnp.concatenate(sums)).all()
+  blocks = -(-m // 32)
+  order = _columns(jnp.arange(32 * blocks, dtype=jnp.int32))
+  q = jnp.pad(q, ((0, -m % 32), (0, 0)))
+  q = q.at[m:, -1].set(jnp.inf)[order.ravel()]
   chunk = min(chunk, n)
 
-  def rank(d, label, index, r):
-    finite = _count(jnp.isfinite(d)) == m
+  def rank(d, index, start, label, r):
     if alone:  # By index, as a duplicate of the query is a neighbour.
-      d = jnp.where(indices == index, jnp.inf, d)
-    hit = gallery_labels == label
-    # Without the sign that a zero may have.
-    keys = jax.lax.bitcast_convert_type(jnp.abs(d), jnp.uint32)
-    own = jnp.where(hit, keys, _FAR).reshape(-1, 32)
-    first = jnp.argmin(jnp.min(own, 1))  # Two small steps for a large one.
-    first = first * 32 + jnp.argmin(own[first])
-    near = keys[first]
-    before = (keys < near) | ((keys == near) & (indices < first))
-    hits = gallery_labels[_nearest(keys, r, most)] == label
-    hits &= ranks <= r
+      d = d.at[index % 32, index // 32].set(jnp.inf)
+
+    def nearer(i, best):
+      own = members.at[start + i * size + jnp.arange(size)].get(mode='clip')
+      near = _keys(d[own % 32, own // 32])
+      near = jnp.where(gallery_labels[own] == label, near, _FAR)
+      at = jnp.argmin(near)
+      return jnp.where(near[at] < best[0], jnp.stack([near[at], own[at]]), best)
+
+    near, first = jax.lax.fori_loop(0, windows, nearer, jnp.array([_FAR, 0]))
+    before = _keys(d) < near + (order < first)
+    hits = (gallery_labels[_nearest(d, r, most)] == label) & (ranks <= r)
     precisions = jnp.cumsum(hits) / ranks
     # A bound below R has cut hits off.
     whole = jnp.where(r <= most, jnp.maximum(r, 1), jnp.nan)
     return {
-      'finite': finite,
       'rank': 1 + _count(before),
       'r-precision': hits.sum() / whole,
       'map@r': jnp.sum(precisions, where=hits) / whole,
     }
 
-  def score(queries, *rows):
-    d = distances.pairwise(queries, gallery, distance=distance)
-    d = jnp.pad(d, ((0, 0), (0, -m % 32)), constant_values=jnp.inf)
-    return jax.lax.map(lambda row: rank(*row), (d, *rows), batch_size=block)
+  def score(p, *rows):
+    d = jnp.matmul(p, q.T, precision='highest').reshape(-1, 32, blocks)
+    return jax.vmap(rank)(d, *rows)
 
   def chunked(x):
     x = jnp.pad(x, [(0, -n % chunk)] + [(0, 0)] * (x.ndim - 1))
     return x.reshape(-1, chunk, *x.shape[1:])
 
-  rows = (queries, query_labels, jnp.arange(n), r)
+  rows = (p, jnp.arange(n), start, query_labels, r)
   found = jax.lax.map(lambda part: score(*part), jax.tree.map(chunked, rows))
   found = jax.tree.map(lambda x: x.reshape(-1)[:n], found)
 
   def mean(values):
     result = jnp.mean(values, where=r > 0, dtype=jnp.float32)
-    return jnp.where(found['finite'].all(), result, jnp.nan)
+    return jnp.where(finite, result, jnp.nan)
 
   return {
     'precision@1': mean(found['rank'] == 1),

@@ -76,6 +76,15 @@ MORE = {
       says=("'squared_euclidean', 'euclidean' or 'cosine'", "got 'manhattan'"),
     ),
   ],
+  'distances.terms': [
+    wrong(F(3, 3), F(4, 2), says=('expected f[M, 3]', 'got shape (4, 2)')),
+    wrong(
+      F(3, 3),
+      F(4, 3),
+      distance='manhattan',
+      says=("'squared_euclidean', 'euclidean' or 'cosine'", "got 'manhattan'"),
+    ),
+  ],
   'losses.cross_entropy': [
     wrong(F(3), F(2), says=different((3,), (2,))),
     wrong(F(3), I(3), says=INTS),
