@@ -44,6 +44,13 @@ def run(settings: flags.Settings) -> None:
   labels, board = results.labels(settings), settings.run.tensorboard
   if board:
     tensorboard.check(labels)
+  runs = sweep.plan(
+    settings.config,
+    settings.swept,
+    seeds=settings.run.seeds,
+    seed=settings.run.seed,
+  )
+  mesh.spread_over_cores(settings.run, len(runs.seed))
   if settings.run.cache:
     compilation.keep()
   compilation.traceable(settings.run.profile)
@@ -54,9 +61,6 @@ def run(settings: flags.Settings) -> None:
   experiment = module.experiment(chosen, dataset.spec)
   folder = pathlib.Path(hosts.led(lambda: str(workdir.place(settings))))
   begin = transfer.begin(settings, folder, experiment.model, dataset.spec)
-  runs = sweep.plan(
-    chosen, settings.swept, seeds=settings.run.seeds, seed=settings.run.seed
-  )
   if hosts.several():
     hosts.agree(workdir.identity(settings, dataset))
   parts, count = chosen.training.micro_shards, len(runs.seed)
@@ -67,6 +71,7 @@ def run(settings: flags.Settings) -> None:
     experiment.model,
     dataset.spec.shape,
     mesh.per_device(on, count),
+    batch=batch,
     parts=parts,
   )
   programs = streaming.choose(

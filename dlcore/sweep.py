@@ -2,7 +2,7 @@
 
 A run is a seed and a value for every float flag. `lax.map` runs them one after
 another, each bitwise equal to a lone run; `vmap` runs them side by side, which
-is quicker on accelerators and for small dense networks, but rounds differently.
+is quicker on accelerators and for tiny dense networks, but rounds differently.
 Runs are spread over the devices of a mesh, see `mesh`.
 """
 
@@ -25,7 +25,7 @@ from dlcore.data import Dataset, Spec, Split
 from dlcore.errors import UsageError
 from dlcore.layers import Layer
 
-SMALL = 2**20  # parameters of all runs that a core's cache holds, with room
+TINY = 2**15  # multiply-adds of a step that take less than starting them
 
 Make = Callable[[Any, Spec], train.Experiment]
 
@@ -99,32 +99,39 @@ def plan(
 
 
 def choose(
-  how: str, model: Layer, shape: tuple[int, ...], runs: int, *, parts: int = 0
+  how: str,
+  model: Layer,
+  shape: tuple[int, ...],
+  runs: int,
+  *,
+  batch: int,
+  parts: int = 0,
 ) -> str:
   """Settles --sweep=auto by what is faster (`python -m benchmarks W6`).
 
-  On a CPU that is one after another, but for dense networks that are small
-  together: their many tiny operations become fewer. On an accelerator it is
-  side by side.
+  On a CPU that is one after another, but for dense networks so small that
+  starting operations is most of a step: there are fewer of them side by side.
+  On an accelerator it is side by side.
 
   Args:
     how: 'auto', 'map' or 'vmap'.
     model: the network.
     shape: of one example.
     runs: how many there are, of one device.
+    batch: examples of a batch.
     parts: of --micro_shards, which has them one after another; 0 if off.
 
   Returns:
     'map' or 'vmap'.
 
   Raises:
-    ValueError: for another `how`, or runs below 1.
+    ValueError: for another `how`, or runs or a batch below 1.
     UsageError: for 'vmap' with parts.
   """
-  if how not in ('auto', 'map', 'vmap') or runs < 1:
+  if how not in ('auto', 'map', 'vmap') or min(runs, batch) < 1:
     raise ValueError(
-      "how, runs: expected 'auto', 'map' or 'vmap' and at least 1, got "
-      f'{how!r} and {runs}'
+      "how, runs, batch: expected 'auto', 'map' or 'vmap' and at least 1, got "
+      f'{how!r}, {runs} and {batch}'
     )
   if parts and how == 'vmap':
     raise UsageError('--micro_shards: goes with --sweep=map alone')
@@ -137,7 +144,7 @@ def choose(
   x = jax.ShapeDtypeStruct(shape, jnp.float32)
   # A weight that is used once an example belongs to a dense layer.
   dense = summary.multiply_adds(model, params, x) <= weights
-  return 'vmap' if dense and 1 < runs <= SMALL // weights else 'map'
+  return 'vmap' if dense and runs > 1 and batch * weights < TINY else 'map'
 
 
 class Programs(NamedTuple):

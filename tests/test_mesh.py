@@ -33,6 +33,45 @@ def test_on_eight_devices():
   assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 
+CORES = """
+import os, sys, jax
+from dlcore import config, mesh
+os.cpu_count = lambda: 6
+vars(os).pop('sched_getaffinity', None)
+def devices(runs, **flags):
+  jax.config.update('jax_num_cpu_devices', -1)
+  mesh.spread_over_cores(config.Run(**flags), runs)
+  return jax.config.jax_num_cpu_devices
+few = [devices(runs) for runs in (1, 2, 4, 6, 7, 9, 32)]
+given = devices(4, devices=1), devices(4, mesh='runs:1')
+given += devices(4, distributed=True),
+os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=3'
+given += devices(4),
+del os.environ['XLA_FLAGS']
+os.cpu_count = lambda: 64
+many = [devices(runs) for runs in (32, 64, 7)]
+mesh.spread_over_cores(config.Run(), 2)  # the environment's number stays
+print(few, given, many, jax.config.jax_num_cpu_devices, jax.device_count())
+mesh.spread_over_cores(config.Run(), 2)  # JAX has started
+print(jax.device_count())
+"""
+
+
+def test_runs_are_spread_over_the_cores_of_a_cpu():
+  done = subprocess.run(
+    [sys.executable, '-c', CORES],
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+    cwd=TESTS.parent,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert done.returncode == 0, done.stderr[-2000:]
+  few, last = done.stdout.splitlines()
+  assert few == ('[1, 2, 4, 6, 1, 3, 4] (-1, -1, -1, -1) [8, 8, 7] 7 7')
+  assert last == '7'
+
+
 def test_a_mesh_is_read():
   assert mesh.parse('runs:4,data:2') == {'runs': 4, 'data': 2}
   assert mesh.parse('data:2') == {'runs': 1, 'data': 2}

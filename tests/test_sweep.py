@@ -343,13 +343,13 @@ def test_chunks_last_about_two_seconds(at, rate, wanted):
 @pytest.mark.skipif(jax.default_backend() != 'cpu', reason='of a CPU')
 def test_auto_is_what_is_faster_on_a_cpu():
   choose = functools.partial(sweep.choose, 'auto')
-  # 784 x 128 + 128 + 128 x 10 + 10 parameters: ten runs have 1,017,700.
-  dense = models.mlp((128,), 10)
-  assert choose(dense, (784,), 10) == 'vmap'
-  assert choose(dense, (784,), 11) == 'map'
-  assert choose(dense, (784,), 1) == 'map'
-  assert choose(models.convnet(10), (8, 8, 1), 2) == 'map'
+  # 2 x 64 + 64 + 64 x 1 + 1 parameters: a batch of 127 has 32,639 products.
+  dense = models.mlp((64,), 1)
+  assert choose(dense, (2,), 2, batch=127) == 'vmap'
+  assert choose(dense, (2,), 2, batch=128) == 'map'
+  assert choose(dense, (2,), 1, batch=127) == 'map'
+  assert choose(models.convnet(10), (8, 8, 1), 2, batch=1) == 'map'
   for how in ('map', 'vmap'):
-    assert sweep.choose(how, dense, (784,), 11) == how
-  with pytest.raises(ValueError, match="got 'both' and 2"):
-    sweep.choose('both', dense, (784,), 2)
+    assert sweep.choose(how, dense, (2,), 11, batch=128) == how
+  with pytest.raises(ValueError, match="got 'both', 2 and 8"):
+    sweep.choose('both', dense, (2,), 2, batch=8)

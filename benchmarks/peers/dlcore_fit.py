@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks import works
 from benchmarks.works import Job, Work
-from dlcore import batches, data, drive, flags, sweep, train
+from dlcore import batches, data, drive, flags, mesh, sweep, train
 from dlcore import config as configs
 
 LIBRARIES = ('jax', 'jaxlib', 'optax')
@@ -95,6 +95,8 @@ def setup(work: Work, variant: str) -> Job:
   how = variant.partition('_')[2] or 'auto'
   settings = flags.parse(['launch.py', *command(work), f'--sweep={how}'])
   make, config = settings.module.experiment, settings.config
+  mesh.spread_over_cores(settings.run, work.seeds)
+  on = mesh.choose(settings.run, runs=work.seeds, batch=work.batch)
   found = dataset(work)
   model = make(config, found.spec).model
   runs = sweep.plan(config, {}, seeds=work.seeds, seed=0)
@@ -103,17 +105,24 @@ def setup(work: Work, variant: str) -> Job:
     config,
     found,
     runs=work.seeds,
-    how=sweep.choose(how, model, found.spec.shape, work.seeds),
+    how=sweep.choose(
+      how,
+      model,
+      found.spec.shape,
+      mesh.per_device(on, work.seeds),
+      batch=work.batch,
+    ),
     most=drive.MOST_EPOCHS,
+    on=on,
   )
-  splits = sweep.on_device(found)
+  runs, splits = programs.put(runs), sweep.on_device(found, on)
   seeds = [works.weights(work, seed) for seed in range(work.seeds)]
   stacked = [
     tuple(np.stack(parts) for parts in zip(*layer, strict=True))
     for layer in zip(*seeds, strict=True)
   ]
   shapes = jax.eval_shape(programs.init, runs, splits).params
-  params, states = filled(shapes, stacked), None
+  params, states = programs.put(filled(shapes, stacked)), None
   span = lambda *n: train.Span(*(jnp.int32(i) for i in n))
   count = programs.steps[0]
   advance = jax.jit(programs.advance, donate_argnums=1)

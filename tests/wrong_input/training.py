@@ -233,8 +233,16 @@ SWEEP = {
     ),
   ],
   'sweep.choose': [
-    wrong('both', layers.linear(), (3,), 2, says=("'vmap'", "got 'both'")),
-    wrong('map', layers.linear(), (3,), 0, says=('at least 1', 'and 0')),
+    wrong(
+      *('both', layers.linear(), (3,), 2),
+      batch=8,
+      says=("'vmap'", "got 'both'"),
+    ),
+    wrong(
+      *('map', layers.linear(), (3,), 0),
+      batch=8,
+      says=('at least 1', "got 'map', 0 and 8"),
+    ),
   ],
   'sweep.programs': [
     wrong(
