@@ -21,6 +21,28 @@ os.environ['JAX_COMPILATION_CACHE_DIR'] = str(
 )
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
+# A file is one worker's: what takes longest begins first, lest one waits long
+# for the other at the end.
+LONGEST = (
+  'test_guards.py',
+  'test_mesh.py',
+  'test_guards_saving.py',
+  'test_hosts.py',
+  'test_stream.py',
+  'test_inspect.py',
+  'test_launch.py',
+  'test_sweep.py',
+  'test_page.py',
+  'test_predict.py',
+  'test_export.py',
+)
+
+
+def pytest_collection_modifyitems(items):
+  order = {name: i for i, name in enumerate(LONGEST)}
+  items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 # Small and quick on purpose; the experiments' own files hold the real values.
 COMMANDS = {
   'classification': '--network=linear --sweep=map --seeds=2 '
