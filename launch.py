@@ -65,12 +65,18 @@ def run(settings: flags.Settings) -> None:
     hosts.agree(workdir.identity(settings, dataset))
   parts, count = chosen.training.micro_shards, len(runs.seed)
   batch = train.steps(experiment, sweep.splits(dataset))[1]
-  on = mesh.choose(settings.run, runs=count, batch=batch, parts=parts)
+  on = mesh.choose(
+    settings.run,
+    runs=count,
+    batch=batch,
+    parts=parts,
+    copies=drive.copies(dataset),
+  )
   how = sweep.choose(
     hosts.led(lambda: workdir.chosen_sweep(settings, folder)),
     experiment.model,
     dataset.spec.shape,
-    mesh.per_device(on, count),
+    count,
     batch=batch,
     parts=parts,
   )

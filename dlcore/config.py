@@ -340,7 +340,11 @@ class Run:
     only={'mode': ('train',)},
   )
   devices: int = flag(
-    0, 'how many devices to use; 0: all', low=0, only=OF_STEPS
+    0,
+    'how many devices to use, or cores of a CPU; 0: all that the runs fill; 1: '
+    'all cores for one run after another',
+    low=0,
+    only=OF_STEPS,
   )
   mesh: str = flag(
     '',

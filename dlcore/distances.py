@@ -1,8 +1,9 @@
 """Distances between two vectors, and between all pairs of rows.
 
 One pair at a time: f[D], f[D] -> f[]. `pairwise` is about a set by nature:
-f[N, D], f[M, D] -> f[N, M]. The dtype is kept, every distance is >= 0, and
-every gradient is finite, also at distance 0, where it is 0.
+f[N, D], f[M, D] -> f[N, M], of what `terms` gives. The dtype is kept, every
+distance is >= 0, and every gradient is finite, also at distance 0, where it is
+0.
 """
 
 import chex

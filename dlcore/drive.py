@@ -29,7 +29,7 @@ from dlcore import (
   train,
 )
 from dlcore.compilation import traced
-from dlcore.data import lazy
+from dlcore.data import Dataset, lazy
 from dlcore.errors import CheckpointError, DiskError, Interrupted, UsageError
 
 CHUNK_SECONDS = 2.0
@@ -89,6 +89,19 @@ def room() -> int:
     for device in jax.local_devices()
   ]
   return min([lazy.room(), *(n // lazy.SHARE for n in limits if n)])
+
+
+def copies(dataset: Dataset) -> int:
+  """Counts how often the data may lie in the host's memory.
+
+  Args:
+    dataset: the dataset.
+
+  Returns:
+    1 or more: together they take twice `room` at most, half of the memory.
+  """
+  size = sum(getattr(x, 'nbytes', 0) for x in jax.tree.leaves(dataset[1:]))
+  return max(2 * room() // max(size, 1), 1)
 
 
 def rows(

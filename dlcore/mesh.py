@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -60,30 +61,43 @@ def spread_over_cores(run: Run, runs: int) -> None:
 
   A core alone with a run wastes nothing on sharing small operations out: the
   tables of `python -m benchmarks W6` show it. It has to come before JAX starts,
-  and does nothing after, or where the flags or the environment count devices.
+  and does nothing after, or where the environment or an earlier call has set
+  their number.
 
   Args:
     run: the flags; --devices, --mesh and --distributed count.
     runs: how many runs there are.
 
   Raises:
+    UsageError: for a --mesh that cannot be read.
     ValueError: for runs below 1.
   """
   if runs < 1:
     raise ValueError(f'runs: expected at least 1, got {runs}')
-  asked = run.devices or run.mesh or run.distributed
   given = '_device_count' in os.environ.get('XLA_FLAGS', '')
-  if asked or given or jax.config.jax_num_cpu_devices > 0:
+  if run.distributed or given or jax.config.values['jax_num_cpu_devices'] > 0:
     return
+  asked = run.devices or (
+    math.prod(parse(run.mesh).values()) if run.mesh else 0
+  )
   cores = min(os.cpu_count() or 1, MOST_CORES)
   if hasattr(os, 'sched_getaffinity'):
     cores = min(cores, len(os.sched_getaffinity(0)))
-  devices = max(n for n in range(1, cores + 1) if runs % n == 0)
+  devices = min(asked, cores) or max(
+    n for n in range(1, cores + 1) if runs % n == 0
+  )
   with contextlib.suppress(RuntimeError):  # JAX has started
     jax.config.update('jax_num_cpu_devices', devices)
 
 
-def choose(run: Run, *, runs: int, batch: int, parts: int = 0) -> Mesh | None:
+def choose(
+  run: Run,
+  *,
+  runs: int,
+  batch: int,
+  parts: int = 0,
+  copies: int = sys.maxsize,
+) -> Mesh | None:
   """Lays out the devices, by default along `runs` first and then along `data`.
 
   Args:
@@ -91,6 +105,7 @@ def choose(run: Run, *, runs: int, batch: int, parts: int = 0) -> Mesh | None:
     runs: how many runs there are.
     batch: examples of a batch.
     parts: of --micro_shards, 0 if off.
+    copies: how often one memory holds the data, as cores share it.
 
   Returns:
     The mesh, or None for one device.
@@ -121,8 +136,15 @@ def choose(run: Run, *, runs: int, batch: int, parts: int = 0) -> Mesh | None:
     if shared % shape['data']:
       raise UsageError(f'--mesh={run.mesh}: data does not divide {what}')
   else:
+    # Cores share out the operations of a single run better than its batch.
+    cores = (
+      jax.config.values['jax_num_cpu_devices'] > 0
+      and every[0].platform == 'cpu'
+    )
+    most = min(most, copies) if cores else most
     along = max(n for n in range(1, most + 1) if runs % n == 0)
-    rest = max(n for n in range(1, most // along + 1) if shared % n == 0)
+    rest = 1 if cores and not run.devices else most // along
+    rest = max(n for n in range(1, rest + 1) if shared % n == 0)
     shape, size = dict(zip(AXES, (along, rest), strict=True)), along * rest
   if run.fsdp and (parts or shape['data'] == 1):
     why = (
@@ -160,19 +182,6 @@ def told(shape: Mapping[str, int]) -> str:
     Text such as 'runs:4,data:2'.
   """
   return ','.join(f'{name}:{n}' for name, n in shape.items())
-
-
-def per_device(mesh: Mesh | None, runs: int) -> int:
-  """Counts the runs of one device.
-
-  Args:
-    mesh: from `choose`.
-    runs: of all of them.
-
-  Returns:
-    How many.
-  """
-  return runs // (mesh.shape['runs'] if mesh else 1)
 
 
 def cut(shape: tuple[int, ...], devices: int) -> PartitionSpec:

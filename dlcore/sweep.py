@@ -117,7 +117,7 @@ def choose(
     how: 'auto', 'map' or 'vmap'.
     model: the network.
     shape: of one example.
-    runs: how many there are, of one device.
+    runs: how many there are.
     batch: examples of a batch.
     parts: of --micro_shards, which has them one after another; 0 if off.
 

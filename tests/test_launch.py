@@ -431,6 +431,29 @@ def test_a_run_in_a_process_of_its_own(tmp_path):
   assert load(folder, 'summary.json')['dataset'] == 'line'
 
 
+def test_cores_give_the_numbers_of_one_device(command, tmp_path):
+  flags = ['--experiment=regression', '--dataset=line', '--sweep=map']
+  flags += ['--epochs=2', '--seeds=2']
+  one, cores = tmp_path / 'one', tmp_path / 'cores'
+  assert not command(*flags, f'--workdir={one}').status
+  environment = {
+    name: value for name, value in os.environ.items() if name != 'XLA_FLAGS'
+  }
+  done = subprocess.run(
+    [sys.executable, ROOT / 'launch.py', *flags, f'--workdir={cores}'],
+    env=environment,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert not done.returncode, done.stderr
+  used = min(len(os.sched_getaffinity(0)), 2)
+  assert load(cores, 'config.json')['device'].startswith(f'{used} x ')
+  assert (
+    load(cores, 'summary.json')['runs'] == load(one, 'summary.json')['runs']
+  )
+
+
 def test_four_devices_give_the_numbers_of_one(finished, tmp_path):
   done = finished('classification')
   env = os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=4'}

@@ -44,6 +44,7 @@ def devices(runs, **flags):
   return jax.config.jax_num_cpu_devices
 few = [devices(runs) for runs in (1, 2, 4, 6, 7, 9, 32)]
 given = devices(4, devices=1), devices(4, mesh='runs:1')
+given += devices(1, devices=3), devices(1, mesh='runs:2,data:9')
 given += devices(4, distributed=True),
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=3'
 given += devices(4),
@@ -54,6 +55,10 @@ mesh.spread_over_cores(config.Run(), 2)  # the environment's number stays
 print(few, given, many, jax.config.jax_num_cpu_devices, jax.device_count())
 mesh.spread_over_cores(config.Run(), 2)  # JAX has started
 print(jax.device_count())
+alone = mesh.choose(config.Run(), runs=1, batch=64)
+seven = mesh.choose(config.Run(), runs=7, batch=64)
+held = mesh.choose(config.Run(), runs=7, batch=64, copies=6)
+print(alone, mesh.told(seven.shape), held)
 """
 
 
@@ -67,9 +72,10 @@ def test_runs_are_spread_over_the_cores_of_a_cpu():
     timeout=120,
   )
   assert done.returncode == 0, done.stderr[-2000:]
-  few, last = done.stdout.splitlines()
-  assert few == ('[1, 2, 4, 6, 1, 3, 4] (-1, -1, -1, -1) [8, 8, 7] 7 7')
+  few, last, meshes = done.stdout.splitlines()
+  assert few == ('[1, 2, 4, 6, 1, 3, 4] (1, 1, 3, 6, -1, -1) [8, 8, 7] 7 7')
   assert last == '7'
+  assert meshes == 'None runs:7,data:1 None'
 
 
 def test_a_mesh_is_read():

@@ -106,11 +106,7 @@ def setup(work: Work, variant: str) -> Job:
     found,
     runs=work.seeds,
     how=sweep.choose(
-      how,
-      model,
-      found.spec.shape,
-      mesh.per_device(on, work.seeds),
-      batch=work.batch,
+      how, model, found.spec.shape, work.seeds, batch=work.batch
     ),
     most=drive.MOST_EPOCHS,
     on=on,

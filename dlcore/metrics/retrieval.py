@@ -202,8 +202,8 @@ def retrieval(
     largest_class: at least the size of the gallery's largest class. The time
       grows with it; where it is too small 'r-precision' and 'map@r' are NaN.
     ks: each k of 'recall@k'.
-    chunk: queries at a time. At most three f32[chunk, M] and two f32[M, D] are
-      held, whatever N is: 94 to 131 MiB by default for 60,000 x 128.
+    chunk: queries at a time, whose f32[chunk, M] is held beside f32[M, D]: with
+      all else at most 131 MiB by default for 60,000 x 128.
     distance: 'squared_euclidean', 'euclidean' or 'cosine'.
 
   Returns:
@@ -268,8 +268,10 @@ def retrieval(
   finite = jnp.isfinite(jnp.concatenate(sums)).all()
   blocks = -(-m // 32)
   order = _columns(jnp.arange(32 * blocks, dtype=jnp.int32))
+  # What fills the last block is farther than all, but no infinity: a product
+  # of one may be no number.
   q = jnp.pad(q, ((0, -m % 32), (0, 0)))
-  q = q.at[m:, -1].set(jnp.inf)[order.ravel()]
+  q = q.at[m:, -1].set(3e38)[order.ravel()]
   chunk = min(chunk, n)
 
   def rank(d, index, start, label, r):
