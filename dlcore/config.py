@@ -341,8 +341,8 @@ class Run:
   )
   devices: int = flag(
     0,
-    'how many devices to use, or cores of a CPU; 0: all that the runs fill; 1: '
-    'all cores for one run after another',
+    'how many devices to use, or cores of a CPU; 0: all; cores: as many as the '
+    'runs of a --sweep=auto fill',
     low=0,
     only=OF_STEPS,
   )

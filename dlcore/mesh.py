@@ -60,12 +60,13 @@ def spread_over_cores(run: Run, runs: int) -> None:
   """Makes devices of a CPU's cores for as many runs as go through at once.
 
   A core alone with a run wastes nothing on sharing small operations out: the
-  tables of `python -m benchmarks W6` show it. It has to come before JAX starts,
-  and does nothing after, or where the environment or an earlier call has set
-  their number.
+  tables of `python -m benchmarks W6` show it. XLA may round a program of
+  several devices otherwise, so it is for --sweep=auto, or where it is asked
+  for. It has to come before JAX starts, and does nothing after, or where the
+  environment or an earlier call has set their number.
 
   Args:
-    run: the flags; --devices, --mesh and --distributed count.
+    run: the flags; --sweep, --devices, --mesh and --distributed count.
     runs: how many runs there are.
 
   Raises:
@@ -80,6 +81,8 @@ def spread_over_cores(run: Run, runs: int) -> None:
   asked = run.devices or (
     math.prod(parse(run.mesh).values()) if run.mesh else 0
   )
+  if run.sweep != 'auto' and not asked:
+    return
   cores = min(os.cpu_count() or 1, MOST_CORES)
   if hasattr(os, 'sched_getaffinity'):
     cores = min(cores, len(os.sched_getaffinity(0)))

@@ -45,6 +45,7 @@ def devices(runs, **flags):
 few = [devices(runs) for runs in (1, 2, 4, 6, 7, 9, 32)]
 given = devices(4, devices=1), devices(4, mesh='runs:1')
 given += devices(1, devices=3), devices(1, mesh='runs:2,data:9')
+given += devices(4, sweep='map'), devices(4, sweep='map', devices=2)
 given += devices(4, distributed=True),
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=3'
 given += devices(4),
@@ -73,7 +74,8 @@ def test_runs_are_spread_over_the_cores_of_a_cpu():
   )
   assert done.returncode == 0, done.stderr[-2000:]
   few, last, meshes = done.stdout.splitlines()
-  assert few == ('[1, 2, 4, 6, 1, 3, 4] (1, 1, 3, 6, -1, -1) [8, 8, 7] 7 7')
+  given = '(1, 1, 3, 6, -1, 2, -1, -1)'
+  assert few == f'[1, 2, 4, 6, 1, 3, 4] {given} [8, 8, 7] 7 7'
   assert last == '7'
   assert meshes == 'None runs:7,data:1 None'
 

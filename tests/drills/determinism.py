@@ -27,13 +27,15 @@ def cores(count: int) -> None:
 def drill(trials: int, folder: pathlib.Path, *patches: Patch) -> Outcome:
   """Runs each subject so many times, and once under another seed.
 
+  Runs of a sweep go by `map`, whose bits do not depend on the cores there are.
   The first run is one of a new process, with whole epochs to a chunk; the
   others are forked, on one core and on all in turn, every second in chunks of
   a few steps.
   """
   failures, times, count = [], [], 0
   everywhere = len(os.sched_getaffinity(0))
-  for name, flags in SUBJECTS.items():
+  for name, subject in SUBJECTS.items():
+    flags = f'{subject} --sweep=map'
     first = folder / f'{name}-first'
     argv = [*flags.split(), f'--workdir={first}']
     answer = finish(begin(argv, first.with_suffix('.log'), *patches))
