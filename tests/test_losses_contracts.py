@@ -22,6 +22,7 @@ CASES = {
   'distances.euclidean': (array(3), array(3)),
   'distances.cosine': (array(3), array(3)),
   'distances.pairwise': (array(4, 3), array(2, 3)),
+  'distances.terms': (array(4, 3), array(2, 3)),
   'losses.one_hot': (array(3), label),
   'losses.cross_entropy': (array(3), label),
   'losses.logistic': (number, label),
