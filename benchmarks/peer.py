@@ -77,6 +77,7 @@ class Peer:
     """Starts it."""
     module, own = PEERS[name]
     self.name = name
+    # Open as long as the process is: `end` closes it.
     self.log = tempfile.TemporaryFile('w+')  # noqa: SIM115
     self.process = subprocess.Popen(
       [python, '-m', 'benchmarks.worker', module, name],

@@ -85,7 +85,7 @@ def main(name: str, variant: str) -> None:
     try:
       found, job = answer(json.loads(line), module, variant, job)
       say(**found)
-    except NotImplementedError as error:
+    except works.Refused as error:
       say(refused=str(error))
     except Exception as error:
       traceback.print_exc()

@@ -17,6 +17,10 @@ RATES = {'adam': 1e-3, 'momentum': 1e-2}
 CLASSES, VALIDATED = 10, 16  # examples validated where that is not the matter
 
 
+class Refused(Exception):
+  """A peer does not do this work."""
+
+
 class Work(NamedTuple):
   """One thing to do.
 

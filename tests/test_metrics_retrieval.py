@@ -113,11 +113,12 @@ def test_a_tight_bound_is_enough():
   check(retrieval(x, y, largest_class=largest, ks=(1, 2)), by_loops(x, y))
 
 
-@pytest.mark.parametrize('bound', [1, 2, 5])
-def test_a_bound_too_small_is_nan_and_not_wrong(bound):
+@pytest.mark.parametrize('short', [1, 3, 7])
+def test_a_bound_too_small_is_nan_and_not_wrong(short):
   x, y = draw(32, 3)
   x = np.round(x)  # and their mean has no rounding: there are ties
-  assert bound < np.bincount(y).max() - 1
+  bound = int(np.bincount(y).max()) - short
+  assert bound >= 1
   found = retrieval(x, y, largest_class=bound, ks=(1, 2))
   assert np.isnan(found['map@r']) and np.isnan(found['r-precision'])
   expected = by_loops(x, y)

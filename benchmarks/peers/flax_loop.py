@@ -56,10 +56,10 @@ def setup(work: Work, variant: str) -> Job:
     The job.
 
   Raises:
-    NotImplementedError: for more than one seed.
+    Refused: for more than one seed.
   """
   if work.seeds > 1:
-    raise NotImplementedError('one seed at a time')
+    raise works.Refused('one seed at a time')
   splits = works.floats(work)
   x, y = splits['train']
   rate = works.RATES[work.optimizer]

@@ -59,12 +59,12 @@ def setup(work: Work, variant: str) -> Job:
     The job.
 
   Raises:
-    NotImplementedError: for more than one seed, or retrieval metrics.
+    Refused: for more than one seed, or retrieval metrics.
   """
   if work.seeds > 1:
-    raise NotImplementedError('one seed at a time')
+    raise works.Refused('one seed at a time')
   if work.whole and works.is_triplet(work):
-    raise NotImplementedError('no retrieval metrics')
+    raise works.Refused('no retrieval metrics')
   splits = works.floats(work)
   x, y = (a[: works.steps(work) * work.batch] for a in splits['train'])
   weights = works.weights(work)

@@ -176,12 +176,12 @@ def setup(work: Work, variant: str) -> Job:
     The job.
 
   Raises:
-    NotImplementedError: where the variant makes no difference.
+    Refused: where the variant makes no difference.
   """
   if variant == 'torch_cl' and not works.is_image(work):
-    raise NotImplementedError('channels last is for convolutions')
+    raise works.Refused('channels last is for convolutions')
   if variant == 'torch_pml' and not works.is_triplet(work):
-    raise NotImplementedError('pytorch-metric-learning is for triplets')
+    raise works.Refused('pytorch-metric-learning is for triplets')
   torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
   splits = tensors(work, variant)
   if work.seeds > 1:
@@ -242,10 +242,10 @@ def ensemble(work: Work, variant: str, splits) -> Job:
     The job.
 
   Raises:
-    NotImplementedError: for other variants.
+    Refused: for other variants.
   """
   if variant not in ('torch', 'torch_active') or work.whole:
-    raise NotImplementedError('torch alone trains several seeds at once')
+    raise works.Refused('torch alone trains several seeds at once')
   (x, y), seeds = splits['train'], work.seeds
   nets, base = (
     [network(work, s) for s in range(seeds)],
